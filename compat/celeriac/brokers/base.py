@@ -1,0 +1,153 @@
+"""The broker ports: `Broker` is what the worker's loop consumes through, `Publisher` what everyone sends through.
+
+Both speak `celeriac_protocol.Message`: raw body bytes, headers, properties. Nothing behind a port decodes a task.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from celeriac_protocol.errors import RemoteProtocolError
+from celeriac_protocol.message import Message
+
+__all__ = [
+    "Broker",
+    "BrokerAccessError",
+    "BrokerError",
+    "BrokerLostError",
+    "Delivery",
+    "PublishError",
+    "Publisher",
+    "Tag",
+]
+
+type Tag = Hashable
+"""Identifies one delivery to the broker that made it. It carries the connection epoch: a tag of an earlier
+connection is known to be stale and is ignored by `ack`, `reject` and `renew`."""
+
+
+class BrokerError(Exception):
+    """Base of what the ports raise."""
+
+
+class BrokerLostError(BrokerError):
+    """The connection cannot be made, or is gone; `connect` again."""
+
+
+class BrokerAccessError(BrokerError):
+    """Refused by the broker for good: credentials, virtual host, conflicting declaration. Retrying is slow or useless."""
+
+
+class PublishError(BrokerError):
+    """A message could not be handed to the broker within the retry policy and deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message handed over by the broker, to be settled exactly once by `tag`."""
+
+    tag: Tag
+    message: Message
+    broken: RemoteProtocolError | None = None
+    """Set when the broker's own envelope was unusable: `message.body` then holds the raw bytes."""
+
+
+class Broker(ABC):
+    """One consuming connection, owned and called by one thread: the worker's loop.
+
+    No method but `connect` blocks for longer than a network write. Every method raises `BrokerLostError` when the
+    connection is gone; the caller then calls `disconnect`, `connect` and `consume` again.
+    """
+
+    url: str
+    """Where to, password included; never log it, log `display_url`."""
+    display_url: str
+    """The URL with the password as ``**``."""
+    poll_interval_s: float | None
+    """How long the loop may wait between `fetch` calls when `filenos` is empty; `None`: `filenos` wake it."""
+
+    @abstractmethod
+    def connect(self) -> None:
+        """Open the connection once. Raises `BrokerLostError` (try again) or `BrokerAccessError` (configuration)."""
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """Drop the connection without raising, whatever state it is in. All tags become stale."""
+
+    @abstractmethod
+    def consume(self, queues: Sequence[Any], prefetch_count: int) -> None:
+        """Declare `queues` (`kombu.Queue` values) and start consuming them with at most `prefetch_count` unsettled."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Stop consuming; deliveries already fetched stay valid and can be settled."""
+
+    @abstractmethod
+    def set_prefetch(self, prefetch_count: int) -> None:
+        """Change the window of unsettled deliveries; 0 means no limit."""
+
+    @abstractmethod
+    def filenos(self) -> Iterable[int]:
+        """File descriptors whose readability means `fetch` may have something."""
+
+    @abstractmethod
+    def fetch(self, limit: int) -> list[Delivery]:
+        """Return up to `limit` deliveries that are there already; never waits."""
+
+    @abstractmethod
+    def ack(self, tags: Sequence[Tag]) -> None:
+        """Acknowledge deliveries. Stale tags are ignored."""
+
+    @abstractmethod
+    def reject(self, tags: Sequence[Tag], *, requeue: bool) -> None:
+        """Refuse deliveries: give back to the queue, or discard (dead-letter). Stale tags are ignored."""
+
+    @abstractmethod
+    def renew(self, tags: Sequence[Tag]) -> None:
+        """Keep the lease of held deliveries alive where the broker has one; else nothing."""
+
+    @abstractmethod
+    def heartbeat(self) -> float | None:
+        """Send or check heartbeats if due; return seconds until the next call is due, `None` for never."""
+
+
+class Publisher(ABC):
+    """A pool of publishing connections, usable from any thread, dropped in a forked child."""
+
+    @abstractmethod
+    def publish(
+        self,
+        message: Message,
+        *,
+        exchange: Any = "",
+        routing_key: str = "",
+        declare: Sequence[Any] = (),
+        retry: bool = True,
+        retry_policy: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Hand one message to the broker.
+
+        Args:
+            message: Body already serialized and compressed; headers and properties complete.
+            exchange: Name or `kombu.Exchange`.
+            routing_key: Routing key; the queue's name on the default exchange.
+            declare: `kombu.Queue`/`kombu.Exchange` values to declare first (once per connection).
+            retry: Try again on connection errors following `retry_policy`.
+            retry_policy: kombu's keys: `max_retries`, `interval_start`, `interval_step`, `interval_max`, `timeout`.
+            options: `mandatory`, `immediate`, `timeout`, `confirm_timeout` as kombu's `Producer.publish` takes them.
+
+        Raises:
+            kombu.exceptions.OperationalError: The broker could not be reached within the policy.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close every connection."""
+
+    @abstractmethod
+    def after_fork(self) -> None:
+        """Forget inherited connections without touching their sockets."""
