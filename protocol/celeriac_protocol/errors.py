@@ -101,7 +101,9 @@ class RemoteProtocolError(ProtocolError):
     reason: Reason = Reason.INVALID_TASK
     hint: Hint = Hint.REJECT
 
-    def __init__(self, field: str, expected: str, found: object, *, hint: Hint | None = None) -> None:
+    def __init__(
+        self, field: str, expected: str, found: object, *, hint: Hint | None = None
+    ) -> None:
         self.field = field
         self.expected = expected
         self.found = found if isinstance(found, _Text) else _Text(abbreviate(found))

@@ -80,7 +80,9 @@ class ResultBackend(ABC):
         self.options = options
 
     @abstractmethod
-    def store(self, meta: ResultMeta, *, reply_to: str | None = None, correlation_id: str | None = None) -> None:
+    def store(
+        self, meta: ResultMeta, *, reply_to: str | None = None, correlation_id: str | None = None
+    ) -> None:
         """Replace the document of `meta.task_id`; a stored SUCCESS is final and silently wins.
 
         Raises:
@@ -134,7 +136,9 @@ class ResultBackend(ABC):
     def start_chord(self, group_id: str, size: int) -> None:
         """Native chords: note the number of parts, before the last header task is sent."""
 
-    def add_chord_part(self, group_id: str, part: ChordPart, *, size_hint: int | None = None) -> ChordState | None:
+    def add_chord_part(
+        self, group_id: str, part: ChordPart, *, size_hint: int | None = None
+    ) -> ChordState | None:
         """Native chords: count one part exactly once; return the state to the one caller that completes the chord.
 
         `size_hint` is the size carried by the chord body of Celery 4.4/5.0 senders.

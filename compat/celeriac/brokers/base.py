@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from celeriac_protocol.errors import RemoteProtocolError
 from celeriac_protocol.message import Message
@@ -24,7 +24,7 @@ __all__ = [
     "Tag",
 ]
 
-type Tag = Hashable
+Tag: TypeAlias = Hashable
 """Identifies one delivery to the broker that made it. It carries the connection epoch: a tag of an earlier
 connection is known to be stale and is ignored by `ack`, `reject` and `renew`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 __all__ = ["Accepted", "Finished", "Job", "Lost", "Pool", "PoolEvent", "TimedOut"]
 
@@ -61,7 +61,7 @@ class TimedOut:
     limit_s: float
 
 
-type PoolEvent = Accepted | Finished | Lost | TimedOut
+PoolEvent: TypeAlias = Accepted | Finished | Lost | TimedOut
 
 
 class Pool(ABC):
