@@ -1,0 +1,1 @@
+"""Celeriac's conformance harness: it runs real Celery and our worker as programs and compares what they do."""
