@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 __all__ = ["DeliveryInfo", "Message", "Properties"]
-
-_EMPTY: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +32,7 @@ class Properties:
     user_id: str | None = None
     app_id: str | None = None
     cluster_id: str | None = None
-    extra: Mapping[str, object] = field(default=_EMPTY)
+    extra: Mapping[str, object] = field(default_factory=dict)
     """Keys that are no basic property: publish options that leaked, on JSON envelopes only."""
 
 
