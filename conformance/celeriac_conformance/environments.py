@@ -1,0 +1,117 @@
+"""Cached virtual environments, one per pinned implementation."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from celeriac_conformance.cases import version_tuple
+from celeriac_conformance.matrix import Implementation
+from celeriac_conformance.runtimes.base import CannotSetUpError
+
+__all__ = ["REAL_CELERY_PYTHON", "Environments", "cache_folder"]
+
+REAL_CELERY_PYTHON = "CELERIAC_REAL_CELERY_PYTHON"
+"""Environment variable that may name a ready interpreter with the pinned Celery."""
+
+_BUILD_TIMEOUT_S = 900
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def cache_folder() -> Path:
+    """Return where environments are kept: ``$CELERIAC_CACHE``, or ``.cache`` at the root of the checkout."""
+    return Path(os.environ.get("CELERIAC_CACHE") or _CHECKOUT / ".cache").absolute()
+
+
+class Environments:
+    """Builds environments on first use and finds them afterwards.
+
+    Args:
+        folder: Cache folder.
+        progress: Told one line whenever something slow starts or ends.
+    """
+
+    def __init__(self, folder: Path, progress: Callable[[str], None]) -> None:
+        self._folder = folder / "venvs"
+        self._progress = progress
+        self._ready: dict[str, Path] = {}
+
+    def python(self, implementation: Implementation) -> Path:
+        """Return the interpreter that has an implementation installed.
+
+        Raises:
+            CannotSetUpError: It cannot be built, or the interpreter given holds another version.
+        """
+        if implementation.name not in self._ready:
+            self._ready[implementation.name] = self._find(implementation)
+        return self._ready[implementation.name]
+
+    def _find(self, implementation: Implementation) -> Path:
+        if not implementation.requirements:
+            return Path(sys.executable)
+        given = os.environ.get(REAL_CELERY_PYTHON)
+        if given:
+            self._check_version(Path(given), implementation)
+            return Path(given)
+        return self._build(implementation)
+
+    def _check_version(self, python: Path, implementation: Implementation) -> None:
+        script = f"import {implementation.library}; print({implementation.library}.__version__)"
+        done = self._run([str(python), "-c", script])
+        if done.strip() != implementation.version:
+            raise CannotSetUpError(
+                f"{python}: expected {implementation.library} {implementation.version}, found {done.strip()!r}"
+            )
+
+    def _build(self, implementation: Implementation) -> Path:
+        minimum = implementation.requires_python.removeprefix(">=")
+        if sys.version_info[:2] < version_tuple(minimum):
+            raise CannotSetUpError(
+                f"{implementation.name} needs Python {implementation.requires_python}"
+            )
+        tag = f"py{sys.version_info.major}.{sys.version_info.minor}"
+        place = self._folder / f"{implementation.name}-{tag}"
+        python = place / "bin" / "python"
+        stamp = place / "complete"
+        text = "\n".join(sorted(implementation.requirements)) + f"\n{sys.executable}\n"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        with self._locked(place):
+            if stamp.exists() and stamp.read_text() == digest:
+                return python
+            self._progress(f"building an environment for {implementation.name} in {place}")
+            shutil.rmtree(place, ignore_errors=True)
+            self._run([sys.executable, "-m", "venv", str(place)])
+            pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            self._run([*pip, *implementation.requirements])
+            self._check_version(python, implementation)
+            stamp.write_text(digest)
+            self._progress(f"built the environment for {implementation.name}")
+        return python
+
+    @contextmanager
+    def _locked(self, place: Path) -> Iterator[None]:
+        """Let one process at a time build a place."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with place.with_name(place.name + ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _run(self, command: list[str]) -> str:
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=True, timeout=_BUILD_TIMEOUT_S
+            )
+        except subprocess.CalledProcessError as error:
+            raise CannotSetUpError(
+                f"{' '.join(command)} failed:\n{error.stdout}{error.stderr}"
+            ) from error
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise CannotSetUpError(f"{' '.join(command)}: {error}") from error
+        return done.stdout

@@ -1,0 +1,343 @@
+"""What a case works with: a producer, a worker, the journal and the broker of one cell."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from celeriac_conformance.broker_taps import BrokerTap, ResultTap
+from celeriac_conformance.driver_client import DriverClient, UnsupportedError
+from celeriac_conformance.forms import Form
+from celeriac_conformance.journal import Entry, Journal
+from celeriac_conformance.matrix import Cell
+from celeriac_conformance.processes import ManagedProcess
+from celeriac_conformance.runtimes.base import CannotSetUpError, Ground, Runtime, WorkerOptions
+
+__all__ = [
+    "ACKS_QUEUE",
+    "QUEUES",
+    "Answer",
+    "Call",
+    "Deployment",
+    "Exchange",
+    "Gate",
+    "Producer",
+    "Raised",
+]
+
+ACKS_QUEUE = "acks"
+"""A queue for cases that count held messages: nothing else uses it."""
+QUEUES = ("celery", "other", ACKS_QUEUE)
+"""What the long-lived worker of a cell consumes."""
+
+_WORKER_READY_S = 60.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """What sending returned."""
+
+    id: str
+    kind: str
+    """``task`` or ``group``."""
+    members: tuple[Call, ...] = ()
+    parents: tuple[str, ...] = ()
+    """Ids of the results this one hangs on, nearest first."""
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Call:
+        """Read a driver's description of a result object."""
+        members = tuple(cls.from_dict(member) for member in value["members"])
+        return cls(value["id"], value["kind"], members, tuple(value["parents"]))
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An exception as the producer met it."""
+
+    type: str
+    module: str
+    args: list[Any]
+    text: str
+    bases: list[str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a call ended, as the producer reads it."""
+
+    id: str
+    state: str | None
+    """None for a group."""
+    value: Any
+    """What `get()` returned."""
+    raised: Raised | None
+    """What `get()` raised, or returned where the result is an exception."""
+    traceback: str | None
+    document: dict[str, Any]
+    """Public attributes of the result object."""
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    """Result documents that came by while waiting."""
+    members: list[dict[str, Any]] = field(default_factory=list)
+    """The same as `document`, for each member of a group."""
+
+    @property
+    def states(self) -> list[str]:
+        """States that came by while waiting, in order."""
+        return [message["status"] for message in self.messages]
+
+    @property
+    def children(self) -> list[Call]:
+        """Results listed as children of the task."""
+        return [Call.from_dict(child) for child in self.document["children"]]
+
+
+class Producer:
+    """A producer: some implementation's app in a process of its own."""
+
+    def __init__(self, client: DriverClient, *, patience_s: float) -> None:
+        self.client = client
+        self.patience_s = patience_s
+        self.versions: dict[str, str] = client.request("start")["versions"]
+
+    def send(
+        self,
+        task: str,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+        *,
+        by_name: bool = False,
+        **options: object,
+    ) -> Call:
+        """Send one task. Options are those of `apply_async`; `by_name` uses `send_task`."""
+        sent = self.client.request(
+            "send",
+            task=task,
+            args=list(args),
+            kwargs=dict(kwargs or {}),
+            by_name=by_name,
+            options=options,
+        )
+        return Call.from_dict(sent)
+
+    def run(self, form: Form, **options: object) -> Call:
+        """Send a canvas."""
+        return Call.from_dict(self.client.request("send", form=form, options=options))
+
+    def wait(
+        self, call: Call | str, timeout_s: float | None = None, *, propagate: bool = False
+    ) -> Answer:
+        """Wait for a call to end.
+
+        Args:
+            call: What to wait for, or its id.
+            timeout_s: How long; the cell's patience by default.
+            propagate: Let `get()` raise, parents first, as applications do.
+
+        Raises:
+            AssertionError: It did not end in time.
+        """
+        patience = self.patience_s if timeout_s is None else timeout_s
+        task_id = call if isinstance(call, str) else call.id
+        found = self.client.request(
+            "wait", id=task_id, timeout=patience, propagate=propagate, timeout_s=patience + 30
+        )
+        document = found.get("document") or {}
+        if found["timed_out"]:
+            raise AssertionError(
+                f"{task_id} did not end within {patience} s; state {document.get('state')}, "
+                f"documents seen {found['messages']}, members {found.get('documents')}"
+            )
+        raised = found["raised"] or _exception_in(found["value"])
+        return Answer(
+            id=task_id,
+            state=document.get("state"),
+            value=found["value"],
+            raised=None if raised is None else Raised(**raised["value"]),
+            traceback=document.get("traceback"),
+            document=document,
+            messages=found["messages"],
+            members=found.get("documents", []),
+        )
+
+    def result(self, call: Call | str) -> Any:
+        """Wait for a call that must succeed, and return its value."""
+        answer = self.wait(call)
+        if answer.raised is not None:
+            raise AssertionError(
+                f"{answer.id} was to succeed, but: {answer.raised}\n{answer.traceback}"
+            )
+        return answer.value
+
+    def meta(self, call: Call | str) -> dict[str, Any]:
+        """Read a result without waiting."""
+        found: dict[str, Any] = self.client.request(
+            "meta", id=call if isinstance(call, str) else call.id
+        )
+        return found
+
+
+def _exception_in(value: object) -> dict[str, Any] | None:
+    if isinstance(value, dict) and value.get("__type") == "exception":
+        return value
+    return None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A file that tasks wait for: a case lets them through when it has seen enough."""
+
+    path: Path
+
+    def open(self) -> None:
+        """Let the waiting tasks through."""
+        self.path.touch()
+
+
+class Deployment:
+    """The long-lived programs of one cell: a worker, and a producer per set of settings."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        runtime: Runtime,
+        *,
+        options: WorkerOptions | None = None,
+        patience_s: float = 20.0,
+        name: str | None = None,
+    ) -> None:
+        self.cell = cell
+        self.runtime = runtime
+        self.patience_s = patience_s
+        self.options = options or WorkerOptions(queues=QUEUES)
+        self.ground: Ground = runtime.open_ground(cell.carrier, name or cell.id)
+        self.journal = Journal(self.ground.journal)
+        self._producers: dict[tuple[tuple[str, object], ...], Producer] = {}
+        self._worker: ManagedProcess | None = None
+
+    @property
+    def worker(self) -> ManagedProcess:
+        """The cell's worker, started on first use and again after it died."""
+        if self._worker is None or self._worker.status is not None:
+            if self._worker is not None:
+                self._worker.stop()
+            self._worker = self.runtime.start_worker(self.cell.worker, self.ground, self.options)
+            self.await_ready(self._worker, self.options.queues[0])
+        return self._worker
+
+    @property
+    def running_worker(self) -> ManagedProcess | None:
+        """The cell's worker as it is, dead or alive, without starting one."""
+        return self._worker
+
+    def producer(self, **settings: object) -> Producer:
+        """Return the cell's producer, or one with other settings."""
+        key = tuple(sorted(settings.items()))
+        if key not in self._producers:
+            process = self.runtime.start_driver(self.cell.producer, self.ground, settings)
+            self._producers[key] = Producer(DriverClient(process), patience_s=self.patience_s)
+        return self._producers[key]
+
+    def await_ready(self, worker: ManagedProcess, queue: str) -> None:
+        """Wait until a worker serves its queue.
+
+        Raises:
+            CannotSetUpError: It ended, or served nothing in time.
+        """
+        call = self.producer().send("ignored", ["ready?"], queue=queue)
+
+        def check() -> None:
+            if worker.status is not None:
+                raise CannotSetUpError(
+                    f"{worker.name} ended with status {worker.status}\n{worker.tail()}"
+                )
+
+        try:
+            self.journal.wait(id=call.id, timeout_s=_WORKER_READY_S, check=check)
+        except AssertionError as error:
+            raise CannotSetUpError(f"{worker.name} served nothing\n{worker.tail()}") from error
+
+    def stop(self) -> None:
+        """Stop worker and producers."""
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+        for producer in self._producers.values():
+            producer.client.process.stop()
+        self._producers.clear()
+
+
+class Exchange:
+    """One case in one cell."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self.worker = deployment.worker
+        self.cell: Cell = deployment.cell
+        self.producer: Producer = deployment.producer()
+        self.journal: Journal = deployment.journal
+        self.broker: BrokerTap = deployment.ground.broker
+        self.results: ResultTap | None = deployment.ground.results
+        self._gates: list[Gate] = []
+
+    def producer_with(self, **settings: object) -> Producer:
+        """Return a producer whose app has other settings."""
+        return self._deployment.producer(**settings)
+
+    def stored(self) -> ResultTap:
+        """Return raw access to stored results.
+
+        Raises:
+            UnsupportedError: This carrier stores none.
+        """
+        if self.results is None:
+            raise UnsupportedError(f"{self.cell.carrier.name} stores no results")
+        return self.results
+
+    def gate(self) -> Gate:
+        """Make a gate for tasks to wait at; it opens by itself when the case ends."""
+        gate = Gate(self.marker())
+        self._gates.append(gate)
+        return gate
+
+    def marker(self) -> Path:
+        """Return the path of a file that does not exist yet."""
+        return self._deployment.ground.folder / uuid.uuid4().hex
+
+    def wait_run(self, call: Call | str, count: int = 1) -> list[Entry]:
+        """Wait until a task has started to run (`count` times)."""
+        task_id = call if isinstance(call, str) else call.id
+        return self.journal.wait(count, event="run", id=task_id, timeout_s=self.producer.patience_s)
+
+    def eventually(self, claim: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
+        """Wait until a claim holds.
+
+        Raises:
+            AssertionError: It did not in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not claim():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {timeout_s} s: {what}")
+            time.sleep(0.05)
+
+    @contextmanager
+    def extra_worker(self, options: WorkerOptions) -> Iterator[ManagedProcess]:
+        """Run one more worker of the cell's implementation, e.g. with other settings, for one case."""
+        deployment = self._deployment
+        worker = deployment.runtime.start_worker(self.cell.worker, deployment.ground, options)
+        try:
+            deployment.await_ready(worker, options.queues[0])
+            yield worker
+        finally:
+            worker.stop()
+
+    def close(self) -> None:
+        """End the case: nothing may be left waiting at a gate."""
+        for gate in self._gates:
+            gate.open()

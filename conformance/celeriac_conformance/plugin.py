@@ -1,0 +1,311 @@
+"""The pytest side: cells as parameters, controls before verdicts, five outcomes, properties for reports."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from celeriac_conformance.cases import CASE_ATTRIBUTE, Case, version_tuple
+from celeriac_conformance.driver_client import UnsupportedError
+from celeriac_conformance.environments import Environments, cache_folder
+from celeriac_conformance.exchange import Deployment, Exchange
+from celeriac_conformance.known_failures import KnownFailure, find, read_known_failures, unmatched
+from celeriac_conformance.matrix import Cell, Matrix, MatrixError, read_matrix
+from celeriac_conformance.outcomes import Outcome, Verdicts, decide
+from celeriac_conformance.processes import stop_all
+from celeriac_conformance.runtimes.base import CannotSetUpError, Runtime
+from celeriac_conformance.runtimes.process import ProcessRuntime
+
+__all__ = ["ConformancePlugin", "ControlFailedError", "add_options", "deployment", "exchange"]
+
+_PLUGIN = "celeriac-conformance"
+_PATIENCE_S = 20.0
+
+
+class ControlFailedError(RuntimeError):
+    """Real Celery itself fails the case: it proves nothing about anybody else."""
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the suite's command-line options."""
+    options = parser.getgroup("conformance")
+    options.addoption(
+        "--cells",
+        default="",
+        metavar="PATTERNS",
+        help="comma-separated patterns over cell ids, e.g. '*-redis' (default: every cell of the matrix)",
+    )
+    options.addoption(
+        "--control",
+        default="run",
+        choices=("run", "skip", "only"),
+        help="run real Celery against itself first (run, default), not at all (skip), or nothing else (only)",
+    )
+    options.addoption("--matrix", default=None, metavar="FILE", help="another matrix file")
+
+
+class ConformancePlugin:
+    """Holds the state of one run.
+
+    Args:
+        config: pytest's configuration.
+        root: Folder of `matrix.toml`, `known_failures.toml` and the cases.
+    """
+
+    def __init__(self, config: pytest.Config, root: Path) -> None:
+        self.config = config
+        self.root = root
+        given = config.getoption("--matrix")
+        try:
+            self.matrix: Matrix = read_matrix(Path(given) if given else root / "matrix.toml")
+            patterns = [part for part in config.getoption("--cells").split(",") if part]
+            self.cells = self.matrix.select(patterns, control=config.getoption("--control"))
+        except MatrixError as error:
+            raise pytest.UsageError(str(error)) from error
+        self.known: tuple[KnownFailure, ...] = read_known_failures(root / "known_failures.toml")
+        self.verdicts = Verdicts()
+        self.environments = Environments(cache_folder(), self.progress)
+        self.runtime: Runtime = ProcessRuntime(self.environments, self.progress)
+        self._setup_errors: dict[str, CannotSetUpError] = {}
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> ConformancePlugin:
+        """Return the plugin of a run."""
+        plugin = config.pluginmanager.get_plugin(_PLUGIN)
+        if not isinstance(plugin, cls):
+            raise TypeError(f"{_PLUGIN} is not installed in this run")
+        return plugin
+
+    @classmethod
+    def install(cls, config: pytest.Config, root: Path) -> None:
+        """Register the plugin; call it from `pytest_configure`."""
+        if config.getoption("dist", "no") not in ("no", "loadgroup"):
+            raise pytest.UsageError(
+                "conformance runs in parallel only with --dist loadgroup (cells share programs)"
+            )
+        config.pluginmanager.register(cls(config, root), _PLUGIN)
+        signal.signal(signal.SIGTERM, _interrupt)
+
+    def progress(self, line: str) -> None:
+        """Show a line now, whatever is being captured."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        if reporter is None or capture is None:
+            return
+        with capture.global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(f"conformance: {line}")
+
+    # Collection
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run each case in every cell that can carry it."""
+        described: Case | None = getattr(metafunc.function, CASE_ATTRIBUTE, None)
+        if described is None:
+            return
+        area_cells = [cell for cell in self.cells if described.has_control or not cell.is_control]
+        metafunc.parametrize(
+            "deployment", area_cells, ids=lambda cell: cell.id, indirect=True, scope="session"
+        )
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Name cases, drop those a carrier does not run, mark known failures, put controls first."""
+        kept = [item for item in items if self._annotate(item)]
+        order = {cell.id: number for number, cell in enumerate(self.cells)}
+        kept.sort(key=lambda item: order.get(_cell_id(item), -1))
+        items[:] = kept
+        self._check_known(items)
+
+    def _annotate(self, item: pytest.Item) -> bool:
+        described, cell = _case_of(item), _cell_of(item)
+        if described is None or cell is None:
+            return True
+        parameters: dict[str, object] = item.callspec.params  # type: ignore[attr-defined]
+        case_id = described.id_for(parameters)
+        if not cell.carrier.carries(case_id):
+            return False
+        item.user_properties += [("case", case_id), ("spec", described.spec), ("cell", cell.id)]
+        item.add_marker(pytest.mark.xdist_group("-".join(cell.control_key)))
+        known = find(self.known, case_id, cell.id)
+        if known is not None:
+            item.add_marker(pytest.mark.xfail(reason=f"{known.reason} ({known.link})", strict=True))
+        return True
+
+    def _check_known(self, items: list[pytest.Item]) -> None:
+        seen: dict[tuple[str, str], str] = {}
+        for item in items:
+            case_id, cell_id = _property(item, "case"), _cell_id(item)
+            if case_id is None:
+                continue
+            other = seen.setdefault((case_id, cell_id), item.nodeid)
+            if other != item.nodeid:
+                raise pytest.UsageError(
+                    f"two cases are called {case_id}: {other} and {item.nodeid}"
+                )
+        # Only a run that collects everything in every cell can say that an entry matches nothing.
+        whole = len(self.cells) == len(self.matrix.cells) and self._collects_everything(items)
+        stale = unmatched(self.known, list(seen)) if whole else []
+        if stale:
+            raise pytest.UsageError(f"known_failures.toml: these entries match no case: {stale}")
+
+    def _collects_everything(self, items: list[pytest.Item]) -> bool:
+        files = {item.path for item in items}
+        return set(self.root.glob("cases/**/test_*.py")) <= files
+
+    # Running
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Build environments before the first test, where no test's time limit counts."""
+        cells = {cell.id: cell for item in session.items if (cell := _cell_of(item)) is not None}
+        for cell in cells.values():
+            for implementation in (cell.producer, cell.worker):
+                self._prepare(implementation.name)
+
+    def _prepare(self, name: str) -> None:
+        if name in self._setup_errors:
+            return
+        try:
+            self.runtime.prepare(self.matrix.implementations[name])
+        except CannotSetUpError as error:
+            self._setup_errors[name] = error
+
+    def check_set_up(self, cell: Cell) -> None:
+        """Raise what kept a cell's implementations from being made ready."""
+        for implementation in (cell.producer, cell.worker):
+            if implementation.name in self._setup_errors:
+                raise self._setup_errors[implementation.name]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Skip what a cell does not offer; refuse a case whose control failed."""
+        described, cell, case_id = _case_of(item), _cell_of(item), _property(item, "case")
+        if described is None or cell is None or case_id is None:
+            return
+        missing = described.needs - cell.carrier.features
+        if missing:
+            pytest.skip(f"{cell.carrier.name} offers no {', '.join(sorted(missing))}")
+        for implementation in (cell.producer, cell.worker):
+            if implementation.version and version_tuple(implementation.version) < version_tuple(
+                described.since
+            ):
+                pytest.skip(f"{implementation.name} is older than {described.since}")
+        if cell.is_control:
+            return
+        for control in self.cells:
+            if control.is_control and control.control_key == cell.control_key:
+                outcome = self.verdicts.of(case_id, control.id)
+                if outcome in (Outcome.FAILED, Outcome.ERROR):
+                    raise ControlFailedError(
+                        f"{case_id} {outcome} in {control.id}: the case proves nothing"
+                    )
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+        """Turn what a driver does not support into a skip, and a dead worker into a failure."""
+        try:
+            result = yield
+        except UnsupportedError as error:
+            pytest.skip(str(error))
+        found = pyfuncitem.funcargs.get("exchange")
+        if isinstance(found, Exchange):
+            found.worker.check()
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Keep the outcome, and show the programs' logs where something failed."""
+        report = yield
+        case_id, cell = _property(item, "case"), _cell_of(item)
+        if case_id is None or cell is None:
+            return report
+        expected = hasattr(report, "wasxfail") or "[XPASS(strict)]" in str(report.longrepr)
+        outcome = decide(
+            when=report.when or "", report=report.outcome, is_expected_failure=expected
+        )
+        if outcome is not None:
+            self.verdicts.record(case_id, cell.id, outcome)
+            report.user_properties.append(("outcome", str(outcome)))
+        found = getattr(item, "funcargs", {}).get("exchange")
+        if report.failed and isinstance(found, Exchange):
+            for process in (found.worker, found.producer.client.process):
+                report.sections.append(
+                    (f"log of the {process.name} (pid {process.pid})", process.tail())
+                )
+        return report
+
+    # Reporting
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Count outcomes per cell."""
+        table = self.verdicts.by_cell()
+        if not table:
+            return
+        terminalreporter.section("conformance")
+        width = max(len(cell_id) for cell_id in table)
+        for cell in self.cells:
+            if cell.id in table:
+                counts = "  ".join(f"{table[cell.id][word]:4} {word}" for word in Outcome)
+                role = "control" if cell.is_control else "tested"
+                terminalreporter.write_line(f"{cell.id:<{width}}  {role:7}{counts}")
+
+    def pytest_unconfigure(self) -> None:
+        """Take every program and server away."""
+        self.runtime.close()
+        stop_all()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Treat SIGTERM like Ctrl-C, so that clean-up runs."""
+    raise KeyboardInterrupt
+
+
+def _case_of(item: pytest.Item) -> Case | None:
+    return getattr(getattr(item, "function", None), CASE_ATTRIBUTE, None)
+
+
+def _cell_of(item: pytest.Item) -> Cell | None:
+    callspec = getattr(item, "callspec", None)
+    cell = None if callspec is None else callspec.params.get("deployment")
+    return cell if isinstance(cell, Cell) else None
+
+
+def _cell_id(item: pytest.Item) -> str:
+    cell = _cell_of(item)
+    return "" if cell is None else cell.id
+
+
+def _property(item: pytest.Item, name: str) -> str | None:
+    for key, value in item.user_properties:
+        if key == name:
+            return str(value)
+    return None
+
+
+@pytest.fixture(scope="session")
+def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    """The programs of the cell under test."""
+    plugin = ConformancePlugin.of(request.config)
+    cell: Cell = request.param
+    plugin.check_set_up(cell)
+    plugin.progress(f"cell {cell.id}")
+    programs = Deployment(cell, plugin.runtime, patience_s=_PATIENCE_S)
+    try:
+        yield programs
+    finally:
+        programs.stop()
+
+
+@pytest.fixture
+def exchange(deployment: Deployment) -> Iterator[Exchange]:
+    """What a case works with."""
+    made = Exchange(deployment)
+    yield made
+    made.close()

@@ -1,0 +1,85 @@
+"""The port every way of running programs implements."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from celeriac_conformance.broker_taps import BrokerTap, ResultTap
+from celeriac_conformance.matrix import Carrier, Implementation
+from celeriac_conformance.processes import ManagedProcess
+
+__all__ = ["CannotSetUpError", "Ground", "Runtime", "WorkerOptions"]
+
+
+class CannotSetUpError(RuntimeError):
+    """An implementation, server or program could not be made ready: the outcome is *error*, not *failed*."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Broker and result store of one cell: fresh, and nobody else's."""
+
+    broker_url: str
+    backend_url: str
+    broker: BrokerTap
+    results: ResultTap | None
+    """Raw access to stored results, where they are stored."""
+    folder: Path
+    """Where this cell's journal, logs and marker files go."""
+
+    @property
+    def journal(self) -> Path:
+        """File the tasks of this cell write to."""
+        return self.folder / "journal.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """How to start a worker."""
+
+    queues: Sequence[str] = ("celery",)
+    pool: str = "prefork"
+    concurrency: int = 2
+    name: str = "conformance"
+    settings: Mapping[str, object] = field(default_factory=dict)
+    extra: Sequence[str] = ()
+    """More command-line arguments."""
+
+
+class Runtime(ABC):
+    """Starts servers, workers and drivers, and takes them away again."""
+
+    @abstractmethod
+    def prepare(self, implementation: Implementation) -> None:
+        """Make an implementation ready to run, e.g. build its environment. Slow the first time.
+
+        Raises:
+            CannotSetUpError: It cannot be made ready.
+        """
+
+    @abstractmethod
+    def open_ground(self, carrier: Carrier, name: str) -> Ground:
+        """Give a cell its own broker and result store.
+
+        Raises:
+            CannotSetUpError: A server cannot be started.
+        """
+
+    @abstractmethod
+    def start_worker(
+        self, implementation: Implementation, ground: Ground, options: WorkerOptions
+    ) -> ManagedProcess:
+        """Start a worker the way a user would. It may not be ready yet when this returns."""
+
+    @abstractmethod
+    def start_driver(
+        self, implementation: Implementation, ground: Ground, settings: Mapping[str, object]
+    ) -> ManagedProcess:
+        """Start the producer driver, with pipes."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop every server."""
