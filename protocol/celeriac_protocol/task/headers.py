@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from celeriac_protocol.errors import (
     InvalidTaskError,
@@ -60,9 +61,10 @@ STANDARD_HEADERS: Final = (
 """In the wire order of Celery 5.3.5 and later; `compression`, when there, follows the custom headers."""
 
 _KNOWN: Final = frozenset({*STANDARD_HEADERS, "compression"})
-_NO_LIMITS: Final = TimeLimit()
+_OWN_LIMITS: Final = TimeLimit()
 # Compared one by one with `==`: the first entry is what nearly every message has.
-_OWN_LIMITS: Final[tuple[object, ...]] = ([None, None], None, [], [0, 0])
+_NO_LIMITS: Final[tuple[object, ...]] = ([None, None], None, [], [0, 0])
+_NEVER: Final = (None, None)
 
 
 def read_table(
@@ -87,72 +89,65 @@ def read_table(
     task_id = get("id")
     if type(task_id) is not str or not task_id or len(task_id) > limits.id_length:
         task_id = _id(get("id", ABSENT), limits, overlay)
-    eta, eta_at = get("eta"), None
-    if eta is not None:
-        eta, eta_at = _instant(eta, "eta", overlay)
-    expires, expires_at = get("expires"), None
-    if expires is not None:
-        expires, expires_at = _instant(expires, "expires", overlay)
-    retries = get("retries")
-    if type(retries) is not int:
-        retries = _integer(retries) or 0
-    group_index = get("group_index")
-    if group_index is not None and type(group_index) is not int:
-        group_index = _integer(group_index)
-    nesting = get("replaced_task_nesting")
-    if type(nesting) is not int:
-        nesting = _integer(nesting) or 0
-    timelimit = get("timelimit")
-    timelimit = _NO_LIMITS if timelimit in _OWN_LIMITS else _timelimit(timelimit, overlay)
-    ignore_result = get("ignore_result")
-    if ignore_result is not None and type(ignore_result) is not bool:
-        ignore_result = bool(ignore_result)
-    stamped_headers = get("stamped_headers")
-    if stamped_headers is not None:
-        stamped_headers = _stamped_headers(stamped_headers, overlay)
-    stamps = get("stamps")
-    if type(stamps) is not dict:
-        stamps = _stamps(stamps, overlay)
-    shadow, lang, origin = get("shadow"), get("lang"), get("origin")
-    group, root_id, parent_id = get("group"), get("root_id"), get("parent_id")
-    argsrepr, kwargsrepr = get("argsrepr"), get("kwargsrepr")
-    compression = get("compression")
-    source = table if overlay is None else overlay
-    return TaskHeaders(
-        task=task,
-        id=task_id,
-        lang=lang if type(lang) is str else _display(lang),
-        shadow=shadow if shadow is None or type(shadow) is str else _ref(shadow, "shadow", overlay),
-        eta=eta,
-        eta_at=eta_at,
-        expires=expires,
-        expires_at=expires_at,
-        group=group if group is None or type(group) is str else _ref(group, "group", overlay),
-        group_index=group_index,
-        retries=retries,
-        timelimit=timelimit,
-        root_id=(
-            root_id
-            if root_id is None or type(root_id) is str
-            else _ref(root_id, "root_id", overlay)
-        ),
-        parent_id=(
-            parent_id
-            if parent_id is None or type(parent_id) is str
-            else _ref(parent_id, "parent_id", overlay)
-        ),
-        argsrepr=argsrepr if type(argsrepr) is str else _display(argsrepr),
-        kwargsrepr=kwargsrepr if type(kwargsrepr) is str else _display(kwargsrepr),
-        origin=origin if type(origin) is str else _display(origin),
-        ignore_result=ignore_result,
-        replaced_task_nesting=nesting,
-        stamped_headers=stamped_headers,
-        stamps=stamps,
-        compression=None if compression is None else read_compression(source),
-        custom={}
-        if source.keys() <= _KNOWN
-        else {key: value for key, value in source.items() if key not in _KNOWN},
+    read: Any = _Draft()
+    read.task = task
+    read.id = task_id
+    value = get("lang")
+    read.lang = value if type(value) is str else _display(value)
+    value = get("shadow")
+    read.shadow = value if value is None or type(value) is str else _ref(value, "shadow", overlay)
+    value = get("eta")
+    read.eta, read.eta_at = _NEVER if value is None else _instant(value, "eta", overlay)
+    value = get("expires")
+    read.expires, read.expires_at = _NEVER if value is None else _instant(value, "expires", overlay)
+    value = get("group")
+    read.group = value if value is None or type(value) is str else _ref(value, "group", overlay)
+    value = get("group_index")
+    read.group_index = value if value is None or type(value) is int else _integer(value)
+    value = get("retries")
+    read.retries = value if type(value) is int else _integer(value) or 0
+    value = get("timelimit")
+    read.timelimit = _OWN_LIMITS if value in _NO_LIMITS else _timelimit(value, overlay)
+    value = get("root_id")
+    read.root_id = value if value is None or type(value) is str else _ref(value, "root_id", overlay)
+    value = get("parent_id")
+    read.parent_id = (
+        value if value is None or type(value) is str else _ref(value, "parent_id", overlay)
     )
+    value = get("argsrepr")
+    read.argsrepr = value if type(value) is str else _display(value)
+    value = get("kwargsrepr")
+    read.kwargsrepr = value if type(value) is str else _display(value)
+    value = get("origin")
+    read.origin = value if type(value) is str else _display(value)
+    value = get("ignore_result")
+    read.ignore_result = value if value is None or type(value) is bool else bool(value)
+    value = get("replaced_task_nesting")
+    read.replaced_task_nesting = value if type(value) is int else _integer(value) or 0
+    value = get("stamped_headers")
+    read.stamped_headers = None if value is None else _stamped_headers(value, overlay)
+    value = get("stamps")
+    read.stamps = value if type(value) is dict else _stamps(value, overlay)
+    source = table if overlay is None else overlay
+    read.compression = None if get("compression") is None else read_compression(source)
+    read.custom = (
+        {}
+        if source.keys() <= _KNOWN
+        else {key: value for key, value in source.items() if key not in _KNOWN}
+    )
+    read.__class__ = TaskHeaders
+    headers: TaskHeaders = read
+    return headers
+
+
+class _Draft:
+    """`TaskHeaders` while its fields are being set.
+
+    The constructor of a frozen dataclass costs more than all the reading, once per delivery. An object of a plain
+    class with the same slots is filled instead, and then made a `TaskHeaders` by giving it that class.
+    """
+
+    __slots__ = tuple(each.name for each in fields(TaskHeaders))
 
 
 def read_compression(headers: Mapping[str, object]) -> str | None:
@@ -240,7 +235,7 @@ def _instant(value: object, key: str, overlay: Mapping[str, object] | None) -> t
 
 def _timelimit(value: object, overlay: Mapping[str, object] | None) -> TimeLimit:
     if not value and isinstance(value, str | int | float | Mapping):
-        return _NO_LIMITS
+        return _OWN_LIMITS
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise InvalidTaskError(_where("timelimit", overlay), "[hard, soft]", value)
     return TimeLimit(_limit(value[0], value, overlay), _limit(value[1], value, overlay))
