@@ -71,7 +71,8 @@ class Pool(ABC):
         size: Number of jobs run at once.
         execute: Called as ``execute(payload, accept)`` where the job runs; it calls ``accept()`` when it has checked
             the payload and is about to start the task (this produces `Accepted`), and returns the outcome.
-        initialize: Called once as ``initialize(index)`` in every child process (or once in-process) before its first job.
+        initialize: Called once as ``initialize(index)`` in every child process (or once in-process) before its
+            first job.
         finalize: Called once as ``finalize(exitcode)`` in every child process before it exits.
     """
 
@@ -80,6 +81,9 @@ class Pool(ABC):
     supports_hard_limit: bool
     supports_soft_limit: bool
     supports_terminate: bool
+    on_accepted: Callable[[Accepted], None] | None = None
+    """Set by the loop. A pool that runs jobs in the calling thread calls it instead of reporting `Accepted` from
+    `poll`, so that an early ack is out before the task starts; others ignore it."""
 
     def __init__(
         self,
@@ -144,6 +148,17 @@ class Pool(ABC):
     @abstractmethod
     def kill(self) -> None:
         """End at once, running jobs included."""
+
+    def grow(self, count: int = 1) -> None:
+        """Add slots. Raises `NotImplementedError` where the number is fixed."""
+        raise NotImplementedError(f"{type(self)} does not implement grow")
+
+    def shrink(self, count: int = 1) -> None:
+        """Remove slots; running jobs end first. Raises `ValueError` when fewer than one would be left."""
+        raise NotImplementedError(f"{type(self)} does not implement shrink")
+
+    def restart(self) -> None:
+        """Replace the places where jobs run, after their jobs; nothing where there are none."""
 
     @abstractmethod
     def info(self) -> dict[str, Any]:
