@@ -1,0 +1,159 @@
+"""`celeriac worker`: start a worker node. Spec: app-and-cli#13.4."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import click
+
+from celeriac.cli.main import Context
+from celeriac.exceptions import ImproperlyConfigured
+
+__all__ = ["command"]
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
+_POOLS = ("prefork", "processes", "threads", "solo")
+
+
+def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
+def _concurrency(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    if value is None or value == "":
+        return None
+    if value == "auto":
+        return os.cpu_count() or 1
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is not a positive number, nor 'auto'.")
+    return int(value)
+
+
+@click.command(
+    "worker",
+    short_help="Start a worker node.",
+    epilog="""\b
+Examples:
+  celeriac -A proj worker -l INFO
+  celeriac -A proj worker -l INFO -Q hipri,lopri -c 4 -n w1@%h
+  celeriac -A proj -b redis://localhost worker -P threads -c 16""",
+)
+@click.option(
+    "-n",
+    "--hostname",
+    metavar="NODE",
+    help="Node name, `name@host`; %h host, %n short name, %d domain.",
+)
+@click.option(
+    "-l", "--loglevel", type=click.Choice(_LEVELS, case_sensitive=False), default="WARNING", show_default=True,
+    help="How much to log.",
+)  # fmt: skip
+@click.option(
+    "-f",
+    "--logfile",
+    type=click.Path(dir_okay=False),
+    help="Log to this file instead of standard error.",
+)
+@click.option(
+    "-c",
+    "--concurrency",
+    callback=_concurrency,
+    metavar="N",
+    help="Tasks run at once; `auto`: one per CPU.",
+)
+@click.option(
+    "-P", "--pool", type=click.Choice(_POOLS, case_sensitive=False), default=None,
+    help="Where tasks run: child processes, threads, or the worker's own thread.  [default: prefork]",
+)  # fmt: skip
+@click.option(
+    "-Q",
+    "--queues",
+    callback=_names,
+    metavar="A,B",
+    help="Consume these queues instead of the configured ones.",
+)
+@click.option(
+    "-X", "--exclude-queues", callback=_names, metavar="A,B", help="Do not consume these queues."
+)
+@click.option("-I", "--include", callback=_names, metavar="A,B", help="Import these modules too.")
+@click.option(
+    "--prefetch-multiplier",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Messages fetched ahead per slot.",
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="Hard limit of every task, in seconds.",
+)
+@click.option(
+    "--soft-time-limit", type=click.FloatRange(min=0), metavar="S", help="Soft limit, in seconds."
+)
+@click.option(
+    "--max-tasks-per-child",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Replace a child after N tasks.",
+)
+@click.option(
+    "--max-memory-per-child",
+    type=click.IntRange(min=1),
+    metavar="KIB",
+    help="Replace a child that grew larger.",
+)
+@click.option(
+    "-O",
+    "--optimization",
+    type=click.Choice(("default", "fair")),
+    default="default",
+    help="Both are fair.",
+)
+@click.option("--purge", "--discard", is_flag=True, help="Empty the queues before starting.")
+@click.option(
+    "-E",
+    "--task-events",
+    "--events",
+    is_flag=True,
+    help="Not implemented yet: accepted with a warning.",
+)
+@click.option("--without-gossip", is_flag=True, help="Accepted: this worker does not gossip.")
+@click.option("--without-mingle", is_flag=True, help="Accepted: this worker does not mingle.")
+@click.option(
+    "--without-heartbeat", is_flag=True, help="Accepted: this worker sends no heartbeat events."
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    task_events: bool,
+    optimization: str,
+    without_gossip: bool,
+    without_mingle: bool,
+    without_heartbeat: bool,
+    **options: Any,
+) -> int:
+    """Consume queues and run the tasks found there.
+
+    The first TERM or INT stops warmly: running tasks end, everything else goes back to its queue. A second signal, or
+    QUIT, stops at once. Exit status: 0; 1 after INT or when the broker refuses for good.
+    """
+    from celeriac.worker.worker import Worker, WorkerOptions
+
+    context: Context = ctx.obj
+    if options["pool"] == "processes":
+        options["pool"] = "prefork"
+    worker = Worker(
+        context.app, WorkerOptions(quiet=context.quiet, no_color=context.no_color, **options)
+    )
+    if task_events:
+        logging.getLogger("celery.worker").warning(
+            "-E: task events are not implemented yet; none are sent"
+        )
+    try:
+        return worker.run()
+    except ImproperlyConfigured as exc:
+        raise click.ClickException(str(exc)) from exc

@@ -1,0 +1,333 @@
+"""What runs in the pool: one message in, one outcome out; and the bookkeeping for messages that never run.
+
+The parent forwards the body undecoded (`Payload`); it is decompressed, deserialized and validated here, before the
+job is accepted, so that a broken body costs the parent nothing and is never taken for a started task.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from celeriac import signals
+from celeriac.app import trace
+from celeriac.app.context import Context
+from celeriac.app.einfo import ExceptionInfo
+from celeriac.app.failure import FailedTask, fail_task, return_chord_part, store_document
+from celeriac.app.outcome import Outcome, Refused, Settled
+from celeriac.exceptions import InvalidTaskError as InvalidTask
+from celeriac.exceptions import NotRegistered, TaskRevokedError, TimeLimitExceeded, WorkerLostError
+from celeriac.worker.actions import Settlement
+from celeriac_protocol import task as wire
+from celeriac_protocol.errors import RemoteProtocolError, abbreviate
+from celeriac_protocol.message import DeliveryInfo, Message, Properties
+from celeriac_protocol.result import State
+
+if TYPE_CHECKING:
+    from celeriac.app.app import Celery
+
+__all__ = ["Executor", "Payload", "SettlePayload"]
+
+logger = logging.getLogger("celery.worker.request")
+
+
+class Payload(NamedTuple):
+    """One message on its way to the place where it runs: builtin values only, cheap to pickle."""
+
+    headers: dict[str, Any]
+    body: bytes
+    content_type: str | None
+    content_encoding: str | None
+    correlation_id: str | None
+    reply_to: str | None
+    priority: int | None
+    delivery: tuple[str, str, bool]
+    """Exchange, routing key, redelivered."""
+    properties: dict[str, Any]
+    """The remaining basic properties that are set."""
+
+    @classmethod
+    def of(cls, message: Message) -> Payload:
+        """Make the payload of a delivered message."""
+        properties, info = message.properties, message.delivery_info
+        headers = message.headers
+        return cls(
+            headers if type(headers) is dict else dict(headers),
+            message.body,
+            properties.content_type,
+            properties.content_encoding,
+            properties.correlation_id,
+            properties.reply_to,
+            properties.priority,
+            (info.exchange, info.routing_key, info.redelivered),
+            _rest(properties),
+        )
+
+    def message(self) -> Message:
+        """Make the message again."""
+        exchange, routing_key, redelivered = self.delivery
+        return Message(
+            self.headers,
+            Properties(
+                content_type=self.content_type,
+                content_encoding=self.content_encoding,
+                correlation_id=self.correlation_id,
+                reply_to=self.reply_to,
+                priority=self.priority,
+                **self.properties,
+            ),
+            self.body,
+            DeliveryInfo(exchange=exchange, routing_key=routing_key, redelivered=redelivered),
+        )
+
+
+_REST = (
+    "delivery_mode",
+    "expiration",
+    "message_id",
+    "timestamp",
+    "type",
+    "user_id",
+    "app_id",
+    "cluster_id",
+)
+
+
+def _rest(properties: Properties) -> dict[str, Any]:
+    rest = {name: value for name in _REST if (value := getattr(properties, name)) is not None}
+    if properties.extra:
+        rest["extra"] = dict(properties.extra)
+    return rest
+
+
+class SettlePayload(NamedTuple):
+    """Bookkeeping for a message that no slot ran, or whose run was cut off."""
+
+    kind: Settlement
+    payload: Payload
+    detail: Any
+    """REVOKED: the reason. LOST: ``(exitcode, job number)``. TIMED_OUT: the limit in seconds.
+    INVALID: ``(task name, task id, text)``."""
+
+
+class Executor:
+    """Runs payloads of one worker. Made in the parent, used where the tasks run."""
+
+    def __init__(
+        self, app: Celery, hostname: str, *, limits: wire.Limits = wire.DEFAULT_LIMITS
+    ) -> None:
+        self.app = app
+        self.hostname = hostname
+        self.limits = limits
+        self.accept = app.accept_content
+        self._tracers: dict[str, Callable[..., Outcome]] = {}
+
+    def __call__(self, payload: Payload | SettlePayload, accept: Callable[[], None]) -> Outcome:
+        """Run one job; called by the pool."""
+        if isinstance(payload, SettlePayload):
+            accept()
+            return self.settle(payload)
+        return self.run(payload, accept)
+
+    def run(self, payload: Payload, accept: Callable[[], None]) -> Outcome:
+        """Read the body, accept, run the task."""
+        message = payload.message()
+        headers: wire.TaskHeaders | None = None
+        try:
+            headers = wire.read_headers(message)
+            call = (
+                wire.read_body(message, headers, accept=self.accept, limits=self.limits)
+                if headers is not None
+                else wire.decode(message, accept=self.accept, limits=self.limits)
+            )
+        except RemoteProtocolError as exc:
+            return self.refuse(payload, headers, exc)
+        task = self.app.tasks[call.headers.task]
+        request = self.context(payload, call, task)
+        tracer = self._tracers.get(call.headers.task)
+        if tracer is None:
+            # Looked up in the module each time: instrumentation replaces `build_tracer`.
+            tracer = trace.build_tracer(task.name, task, hostname=self.hostname, app=self.app)
+            self._tracers[call.headers.task] = tracer
+        accept()
+        return tracer(call.headers.id, request.args, request.kwargs, request)
+
+    def context(self, payload: Payload, call: wire.TaskMessage, task: Any) -> Context:
+        """Build what the task sees as `self.request`. Spec: app-and-cli#5.7."""
+        headers, embed = call.headers, call.embed
+        exchange, routing_key, redelivered = payload.delivery
+        properties = {
+            name: value
+            for name, value in (
+                ("content_type", payload.content_type),
+                ("content_encoding", payload.content_encoding),
+                ("correlation_id", payload.correlation_id),
+                ("reply_to", payload.reply_to),
+                ("priority", payload.priority),
+            )
+            if value is not None
+        }
+        properties.update(payload.properties)
+        ignore_result = headers.ignore_result
+        hard, soft = headers.timelimit
+        fields: dict[str, Any] = dict(headers.custom)
+        fields.update(embed.extra)
+        fields.update(
+            id=headers.id,
+            task=headers.task,
+            lang=headers.lang,
+            shadow=headers.shadow,
+            root_id=headers.root_id,
+            parent_id=headers.parent_id,
+            args=list(call.args),
+            kwargs=dict(call.kwargs),
+            argsrepr=headers.argsrepr,
+            kwargsrepr=headers.kwargsrepr,
+            origin=headers.origin,
+            retries=headers.retries,
+            group=headers.group,
+            group_index=headers.group_index,
+            chord=embed.chord,
+            chain=embed.chain,
+            callbacks=embed.callbacks,
+            errbacks=embed.errbacks,
+            eta=headers.eta,
+            expires=headers.expires,
+            timelimit=[hard, soft],
+            time_limit=hard,
+            soft_time_limit=soft,
+            delivery_info={
+                "exchange": exchange,
+                "routing_key": routing_key,
+                "priority": payload.priority,
+                "redelivered": redelivered,
+            },
+            headers=dict(headers.custom) or None,
+            properties=properties,
+            hostname=self.hostname,
+            reply_to=payload.reply_to,
+            correlation_id=payload.correlation_id,
+            ignore_result=task.ignore_result if ignore_result is None else ignore_result,
+            replaced_task_nesting=headers.replaced_task_nesting,
+            stamped_headers=list(headers.stamped_headers) if headers.stamped_headers else None,
+            stamps=dict(headers.stamps),
+            utc=call.utc,
+            is_eager=False,
+            called_directly=False,
+        )
+        return Context(**fields)
+
+    def refuse(
+        self, payload: Payload, headers: wire.TaskHeaders | None, exc: RemoteProtocolError
+    ) -> Outcome:
+        """Tell the caller of a task whose body cannot be read, where an id is known."""
+        error: str | None = "no id"
+        if headers is not None:
+            error = self._fail_invalid(payload, headers, str(exc))
+        return Refused(exc.field, str(exc), exc.reason, exc.hint, stored=error is None)
+
+    def settle(self, job: SettlePayload) -> Outcome:
+        """Do the bookkeeping of one message that did not run to an end."""
+        if job.kind is Settlement.INVALID:
+            name, task_id, text = job.detail
+            return Settled(
+                self._fail_invalid(job.payload, wire.TaskHeaders(task=name, id=task_id), text)
+            )
+        message = job.payload.message()
+        try:
+            headers = wire.read_headers(message)
+        except RemoteProtocolError as exc:
+            return Settled(str(exc))
+        try:
+            call = (
+                wire.read_body(message, headers, accept=self.accept, limits=self.limits)
+                if headers is not None
+                else wire.decode(message, accept=self.accept, limits=self.limits)
+            )
+        except RemoteProtocolError as exc:
+            # The end must be told even if the arguments cannot be read.
+            if headers is None:
+                return Settled(str(exc))
+            call = wire.TaskMessage(headers=headers)
+        task = self.app.tasks.get(call.headers.task) or self._any_task()
+        request = self.context(job.payload, call, task)
+        try:
+            if job.kind is Settlement.REVOKED:
+                self._revoked(task, request, job.detail)
+            elif job.kind is Settlement.UNKNOWN:
+                self._failed(task, request, NotRegistered(call.headers.task), signal=False)
+            elif job.kind is Settlement.LOST:
+                self._failed(task, request, worker_lost(*job.detail))
+            else:
+                self._failed(task, request, TimeLimitExceeded(job.detail), hooks=True)
+        except Exception as exc:
+            logger.exception("Bookkeeping of task %s failed", call.headers.id)
+            return Settled(abbreviate(exc))
+        return Settled()
+
+    def _any_task(self) -> Any:
+        return self.app.tasks["celery.accumulate"]
+
+    def _fail_invalid(self, payload: Payload, headers: wire.TaskHeaders, text: str) -> str | None:
+        task = self.app.tasks.get(headers.task) or self._any_task()
+        request = self.context(payload, wire.TaskMessage(headers=headers), task)
+        if request.ignore_result and not task.store_errors_even_if_ignored:
+            return None
+        try:
+            store_document(self.app, task, request, headers.id, State.FAILURE, InvalidTask(text))
+        except Exception as exc:
+            logger.exception("The failure of invalid task %s could not be stored", headers.id)
+            return abbreviate(exc)
+        return None
+
+    def _revoked(self, task: Any, request: Context, reason: str) -> None:
+        exc = TaskRevokedError(reason)
+        if not request.ignore_result:
+            store_document(self.app, task, request, request.id, State.REVOKED, exc)
+        return_chord_part(self.app, task, request, request.id, State.REVOKED, exc)
+
+    def _failed(
+        self,
+        task: Any,
+        request: Context,
+        exc: Exception,
+        *,
+        signal: bool = True,
+        hooks: bool = False,
+    ) -> None:
+        einfo = ExceptionInfo(exc)
+        store = not request.ignore_result or bool(task.store_errors_even_if_ignored)
+        fail_task(
+            self.app,
+            FailedTask(task=task, task_id=request.id, request=request, einfo=einfo, traceback=""),
+            store=store,
+        )
+        args, kwargs = request.args, request.kwargs
+        if hooks:
+            for hook in (
+                lambda: task.on_failure(exc, request.id, args, kwargs, einfo),
+                lambda: task.after_return(State.FAILURE, exc, request.id, args, kwargs, einfo),
+            ):
+                try:
+                    hook()
+                except Exception:
+                    logger.exception("A failure hook of task %s raised", request.id)
+        if signal:
+            signals.task_failure.send(
+                sender=task, task_id=request.id, exception=exc, args=args, kwargs=kwargs,
+                traceback=None, einfo=einfo,
+            )  # fmt: skip
+
+
+def worker_lost(exitcode: int, number: int) -> WorkerLostError:
+    """Return the exception of a task whose child died. Spec: results-and-workflows#1.4."""
+    if exitcode < 0:
+        try:
+            how = f"signal {-exitcode} ({signal.Signals(-exitcode).name})"
+        except ValueError:
+            how = f"signal {-exitcode}"
+    else:
+        how = f"exitcode {exitcode}"
+    return WorkerLostError(f"Worker exited prematurely: {how} Job: {number}.")

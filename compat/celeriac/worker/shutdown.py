@@ -1,0 +1,99 @@
+"""Signals of the main process: first warm, then cold. Spec: control-and-events#5."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from enum import Enum
+from types import FrameType
+from typing import Any
+
+__all__ = ["ShutdownSignals", "Stop"]
+
+
+class Stop(Enum):
+    """How far a shutdown has gone."""
+
+    NO = "no"
+    WARM = "warm"
+    """No new tasks; the running ones end."""
+    COLD = "cold"
+    """Running tasks are ended too."""
+
+
+class ShutdownSignals:
+    """Turns INT, TERM and QUIT into a `Stop`; the handlers only note and print, the loop acts.
+
+    The first TERM or INT stops warmly, QUIT coldly; any second signal stops coldly. The exit status is 1 once INT
+    was received, else 0.
+
+    Args:
+        say: Where the shutdown texts go; standard output by default.
+        on_stop: Told each time with the signal's name, ``Warm`` or ``Cold``, and the exit status.
+    """
+
+    def __init__(
+        self,
+        *,
+        say: Callable[[str], None] | None = None,
+        on_stop: Callable[[str, str, int], None] | None = None,
+    ) -> None:
+        self.stop = Stop.NO
+        self.exitcode = 0
+        self._say = say if say is not None else _print
+        self._on_stop = on_stop
+        self._previous: dict[int, Any] = {}
+
+    def install(self) -> None:
+        """Take the signals over; `REMAP_SIGTERM=SIGQUIT` in the environment makes TERM mean QUIT."""
+        cold_term = os.environ.get("REMAP_SIGTERM", "").upper() in ("SIGQUIT", "QUIT")
+        handlers: dict[int, Callable[[int, FrameType | None], None]] = {
+            signal.SIGINT: self.on_int,
+            signal.SIGTERM: self.on_quit if cold_term else self.on_term,
+            signal.SIGQUIT: self.on_quit,
+        }
+        for signum, handler in handlers.items():
+            self._previous[signum] = signal.signal(signum, handler)
+
+    def restore(self) -> None:
+        """Give the signals back."""
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+        self._previous.clear()
+
+    def forget(self) -> None:
+        """In a forked child: the parent's signals are not ours."""
+        self._previous.clear()
+
+    def on_term(self, signum: int, frame: FrameType | None) -> None:
+        """Warm, then cold."""
+        self._advance(signum, Stop.WARM if self.stop is Stop.NO else Stop.COLD)
+
+    def on_int(self, signum: int, frame: FrameType | None) -> None:
+        """Warm, then cold; exit status 1."""
+        self.exitcode = 1
+        if self.stop is Stop.NO:
+            self._say(
+                "\nworker: Hitting Ctrl+C again will initiate cold shutdown, terminating all running tasks!"
+            )
+        self._advance(signum, Stop.WARM if self.stop is Stop.NO else Stop.COLD)
+
+    def on_quit(self, signum: int, frame: FrameType | None) -> None:
+        """Cold."""
+        self._advance(signum, Stop.COLD)
+
+    def _advance(self, signum: int, how: Stop) -> None:
+        self.stop = how
+        word = "Warm" if how is Stop.WARM else "Cold"
+        self._say(f"\nworker: {word} shutdown (MainProcess)")
+        if self._on_stop is not None:
+            self._on_stop(signal.Signals(signum).name, word, self.exitcode)
+
+
+def _print(text: str) -> None:
+    # `sys.__stdout__`: the worker may have redirected `sys.stdout` to its log.
+    stream = sys.__stdout__ or sys.stdout
+    if stream is not None:
+        os.write(stream.fileno(), f"{text}\n".encode())

@@ -1,0 +1,209 @@
+"""The acknowledgement rules, checked for every input sequence."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import NamedTuple
+
+import pytest
+
+from celeriac.worker.actions import Ack, Action, Forget, Queue, Reject, Settle, Settlement, Start
+from celeriac.worker.request import Input, Phase, Policy, RequestState, step
+
+POLICIES = [
+    Policy(
+        acks_late=late,
+        acks_on_failure=on_failure,
+        acks_on_timeout=on_timeout,
+        reject_on_worker_lost=lost,
+    )
+    for late, on_failure, on_timeout, lost in product((False, True), repeat=4)
+]
+INTAKE = [
+    Input.RUN,
+    Input.HOLD,
+    Input.DISCARD,
+    Input.UNKNOWN,
+    Input.INVALID,
+    Input.UNREADABLE,
+    Input.DROPPED,
+]
+
+
+def play(policy: Policy, *inputs: Input) -> tuple[RequestState, list[Action]]:
+    state, done = RequestState(), []
+    for event in inputs:
+        state, actions = step(state, event, policy)
+        done += actions
+    return state, done
+
+
+def settlements(actions: list[Action]) -> list[Action]:
+    return [action for action in actions if isinstance(action, Ack | Reject)]
+
+
+class History(NamedTuple):
+    """All of the past that the guarantees speak about."""
+
+    state: RequestState
+    settled: int = 0
+    started: int = 0
+    forgotten: int = 0
+    accepted: bool = False
+    discarded: bool = False
+    disconnected: bool = False
+
+
+def reachable(policy: Policy) -> dict[History, tuple[Input, ...]]:
+    """Every history that any sequence of inputs, however long, can lead to, with a shortest way there."""
+    start = History(RequestState())
+    found: dict[History, tuple[Input, ...]] = {start: ()}
+    todo = [start]
+    while todo:
+        past = todo.pop(0)
+        for event in INTAKE if past is start else Input:
+            state, actions = step(past.state, event, policy)
+            if past.forgotten:
+                assert (state, actions) == (past.state, ()), (found[past], event)
+            if Ack() in actions and not policy.acks_late and past.state.phase is Phase.SUBMITTED:
+                assert event in (Input.ACCEPTED, Input.DROPPED), (found[past], event)
+            if Ack() in actions:
+                assert (
+                    past.accepted or past.discarded or event in (Input.ACCEPTED, Input.DROPPED)
+                ), (found[past], event)
+            assert Forget() not in actions[:-1], (found[past], event)
+            now = History(
+                state,
+                past.settled + len(settlements(list(actions))),
+                past.started + actions.count(Start()),
+                past.forgotten + actions.count(Forget()),
+                past.accepted or event is Input.ACCEPTED,
+                past.discarded or event in (Input.DISCARD, Input.LOST),
+                past.disconnected or event is Input.DISCONNECTED,
+            )
+            if now not in found:
+                found[now] = (*found[past], event)
+                todo.append(now)
+    return found
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_whatever_the_sequence_of_inputs_a_delivery_is_settled_once_or_not_ours_any_more(
+    policy: Policy,
+) -> None:
+    histories = reachable(policy)
+    assert len(histories) > 30
+    for past, inputs in histories.items():
+        assert past.settled <= 1, inputs
+        assert past.started <= 1, inputs
+        assert past.forgotten == (1 if past.state.phase is Phase.ENDED else 0), inputs
+        if past.state.phase is Phase.ENDED and not past.disconnected:
+            assert past.settled == 1, inputs
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_every_delivery_can_reach_its_end(policy: Policy) -> None:
+    ways_out = [Input.SLOT, Input.ACCEPTED, Input.COMPLETED, Input.SETTLED]
+    for past, inputs in reachable(policy).items():
+        state = past.state
+        if state.phase is Phase.ARRIVED:
+            continue
+        for event in (Input.RUN, *ways_out):
+            state, _ = step(state, event, policy)
+        assert state.phase is Phase.ENDED, inputs
+
+
+def test_an_early_ack_task_is_acked_when_the_pool_accepts_it() -> None:
+    _, actions = play(Policy(), Input.RUN, Input.SLOT, Input.ACCEPTED)
+    assert actions == [Queue(), Start(), Ack()]
+
+
+def test_a_late_ack_task_is_acked_only_when_it_completed() -> None:
+    before = play(Policy(acks_late=True), Input.RUN, Input.SLOT, Input.ACCEPTED)[1]
+    after = play(Policy(acks_late=True), Input.RUN, Input.SLOT, Input.ACCEPTED, Input.COMPLETED)[1]
+    assert (settlements(before), settlements(after)) == ([], [Ack()])
+
+
+@pytest.mark.parametrize(
+    ("policy", "event", "expected"),
+    [
+        (Policy(acks_late=True), Input.FAILED, Ack()),
+        (Policy(acks_late=True, acks_on_failure=False), Input.FAILED, Reject(requeue=False)),
+        (Policy(acks_late=True), Input.REJECTED, Reject(requeue=False)),
+        (Policy(acks_late=True), Input.REQUEUED, Reject(requeue=True)),
+        (Policy(acks_late=True, reject_on_worker_lost=True), Input.LOST, Reject(requeue=True)),
+    ],
+)
+def test_the_ack_table_of_late_tasks(policy: Policy, event: Input, expected: Action) -> None:
+    _, actions = play(policy, Input.RUN, Input.SLOT, Input.ACCEPTED, event)
+    assert settlements(actions) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("policy", "event", "kind", "expected"),
+    [
+        (Policy(acks_late=True), Input.LOST, Settlement.LOST, [Ack()]),
+        (
+            Policy(acks_late=True, acks_on_failure=False),
+            Input.LOST,
+            Settlement.LOST,
+            [Reject(requeue=False)],
+        ),
+        (Policy(acks_late=True), Input.TIMED_OUT, Settlement.TIMED_OUT, [Ack()]),
+        (
+            Policy(acks_late=True, acks_on_timeout=False),
+            Input.TIMED_OUT,
+            Settlement.TIMED_OUT,
+            [Reject(requeue=True)],
+        ),
+        (Policy(), Input.LOST, Settlement.LOST, []),
+        (Policy(), Input.TIMED_OUT, Settlement.TIMED_OUT, []),
+    ],
+)
+def test_a_cut_off_run_is_recorded_before_its_message_is_settled(
+    policy: Policy, event: Input, kind: Settlement, expected: list[Action]
+) -> None:
+    _, before = play(policy, Input.RUN, Input.SLOT, Input.ACCEPTED)
+    state, upto = play(policy, Input.RUN, Input.SLOT, Input.ACCEPTED, event)
+    assert upto[len(before) :] == [Settle(kind)]
+    assert state.phase is Phase.SETTLING
+    _, after = play(policy, Input.RUN, Input.SLOT, Input.ACCEPTED, event, Input.SETTLED)
+    assert settlements(after[len(upto) :]) == expected
+
+
+@pytest.mark.parametrize("waiting", [(Input.HOLD,), (Input.RUN,)])
+def test_a_warm_stop_gives_back_what_has_not_started(waiting: tuple[Input, ...]) -> None:
+    state, actions = play(Policy(), *waiting, Input.STOPPING)
+    assert settlements(actions) == [Reject(requeue=True)]
+    assert state.phase is Phase.ENDED
+
+
+def test_a_warm_stop_leaves_a_running_task_alone() -> None:
+    state, actions = play(
+        Policy(acks_late=True), Input.RUN, Input.SLOT, Input.ACCEPTED, Input.STOPPING
+    )
+    assert state.phase is Phase.RUNNING
+    assert settlements(actions) == []
+
+
+def test_after_a_lost_connection_a_running_late_task_is_never_acked() -> None:
+    _, actions = play(
+        Policy(acks_late=True),
+        Input.RUN,
+        Input.SLOT,
+        Input.ACCEPTED,
+        Input.DISCONNECTED,
+        Input.COMPLETED,
+    )
+    assert settlements(actions) == []
+    assert actions[-1] == Forget()
+
+
+def test_a_revoked_task_is_recorded_then_acked_and_never_started() -> None:
+    _, actions = play(Policy(), Input.DISCARD, Input.SETTLED, Input.SLOT, Input.ACCEPTED)
+    assert actions == [Settle(Settlement.REVOKED), Ack(), Forget()]
+
+
+def test_an_unknown_task_is_recorded_then_rejected() -> None:
+    _, actions = play(Policy(), Input.UNKNOWN, Input.SETTLED)
+    assert actions == [Settle(Settlement.UNKNOWN), Reject(requeue=False), Forget()]
