@@ -27,6 +27,15 @@ from celeriac.app import state as app_state
 from celeriac.app.continuations import Apply, after_success
 from celeriac.app.einfo import ExceptionInfo
 from celeriac.app.failure import FailedTask, fail_task, return_chord_part, store_document
+from celeriac.app.log_lines import (
+    LOG_FAILURE,
+    LOG_IGNORED,
+    LOG_INTERNAL_ERROR,
+    LOG_RECEIVED,
+    LOG_REJECTED,
+    LOG_RETRY,
+    LOG_SUCCESS,
+)
 from celeriac.app.outcome import Failed, Ignored, Outcome, Rejected, Retrying, Succeeded
 from celeriac.app.task import Context, Task
 from celeriac.canvas import maybe_signature
@@ -52,14 +61,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger("celery.app.trace")
-
-LOG_RECEIVED = "Task %(name)s[%(id)s] received"
-LOG_SUCCESS = "Task %(name)s[%(id)s] succeeded in %(runtime)ss: %(return_value)s"
-LOG_FAILURE = "Task %(name)s[%(id)s] %(description)s: %(exc)s"
-LOG_INTERNAL_ERROR = "Task %(name)s[%(id)s] %(description)s: %(exc)s"
-LOG_IGNORED = "Task %(name)s[%(id)s] %(description)s"
-LOG_REJECTED = "Task %(name)s[%(id)s] %(exc)s"
-LOG_RETRY = "Task %(name)s[%(id)s] retry: %(exc)s"
 
 TraceFunction = Callable[[str, Sequence[Any], Mapping[str, Any], Context], Outcome]
 

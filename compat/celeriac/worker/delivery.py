@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from celeriac.brokers.base import Delivery, Tag
-from celeriac.worker.execute import Payload
+from celeriac.worker.payload import Payload
 from celeriac.worker.request import Policy, RequestState
 from celeriac_protocol import task as wire
 from celeriac_protocol.errors import InvalidTaskError, RemoteProtocolError

@@ -7,9 +7,8 @@ job is accepted, so that a broken body costs the parent nothing and is never tak
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from celeriac import signals
 from celeriac.app import trace
@@ -18,98 +17,19 @@ from celeriac.app.einfo import ExceptionInfo
 from celeriac.app.failure import FailedTask, fail_task, return_chord_part, store_document
 from celeriac.app.outcome import Outcome, Refused, Settled
 from celeriac.exceptions import InvalidTaskError as InvalidTask
-from celeriac.exceptions import NotRegistered, TaskRevokedError, TimeLimitExceeded, WorkerLostError
+from celeriac.exceptions import NotRegistered, TaskRevokedError, TimeLimitExceeded
 from celeriac.worker.actions import Settlement
+from celeriac.worker.payload import Payload, SettlePayload, worker_lost
 from celeriac_protocol import task as wire
 from celeriac_protocol.errors import RemoteProtocolError, abbreviate
-from celeriac_protocol.message import DeliveryInfo, Message, Properties
 from celeriac_protocol.result import State
 
 if TYPE_CHECKING:
     from celeriac.app.app import Celery
 
-__all__ = ["Executor", "Payload", "SettlePayload"]
+__all__ = ["Executor"]
 
 logger = logging.getLogger("celery.worker.request")
-
-
-class Payload(NamedTuple):
-    """One message on its way to the place where it runs: builtin values only, cheap to pickle."""
-
-    headers: dict[str, Any]
-    body: bytes
-    content_type: str | None
-    content_encoding: str | None
-    correlation_id: str | None
-    reply_to: str | None
-    priority: int | None
-    delivery: tuple[str, str, bool]
-    """Exchange, routing key, redelivered."""
-    properties: dict[str, Any]
-    """The remaining basic properties that are set."""
-
-    @classmethod
-    def of(cls, message: Message) -> Payload:
-        """Make the payload of a delivered message."""
-        properties, info = message.properties, message.delivery_info
-        headers = message.headers
-        return cls(
-            headers if type(headers) is dict else dict(headers),
-            message.body,
-            properties.content_type,
-            properties.content_encoding,
-            properties.correlation_id,
-            properties.reply_to,
-            properties.priority,
-            (info.exchange, info.routing_key, info.redelivered),
-            _rest(properties),
-        )
-
-    def message(self) -> Message:
-        """Make the message again."""
-        exchange, routing_key, redelivered = self.delivery
-        return Message(
-            self.headers,
-            Properties(
-                content_type=self.content_type,
-                content_encoding=self.content_encoding,
-                correlation_id=self.correlation_id,
-                reply_to=self.reply_to,
-                priority=self.priority,
-                **self.properties,
-            ),
-            self.body,
-            DeliveryInfo(exchange=exchange, routing_key=routing_key, redelivered=redelivered),
-        )
-
-
-_REST = (
-    "delivery_mode",
-    "expiration",
-    "message_id",
-    "timestamp",
-    "type",
-    "user_id",
-    "app_id",
-    "cluster_id",
-)
-
-
-def _rest(properties: Properties) -> dict[str, Any]:
-    rest = {name: value for name in _REST if (value := getattr(properties, name)) is not None}
-    if properties.extra:
-        rest["extra"] = dict(properties.extra)
-    return rest
-
-
-class SettlePayload(NamedTuple):
-    """Bookkeeping for a message that no slot ran, or whose run was cut off."""
-
-    kind: Settlement
-    payload: Payload
-    detail: Any
-    """REVOKED: the reason. LOST: ``(exitcode, job number)``. TIMED_OUT: the limit in seconds.
-    INVALID: ``(task name, task id, text)``."""
 
 
 class Executor:
@@ -319,15 +239,3 @@ class Executor:
                 sender=task, task_id=request.id, exception=exc, args=args, kwargs=kwargs,
                 traceback=None, einfo=einfo,
             )  # fmt: skip
-
-
-def worker_lost(exitcode: int, number: int) -> WorkerLostError:
-    """Return the exception of a task whose child died. Spec: results-and-workflows#1.4."""
-    if exitcode < 0:
-        try:
-            how = f"signal {-exitcode} ({signal.Signals(-exitcode).name})"
-        except ValueError:
-            how = f"signal {-exitcode}"
-    else:
-        how = f"exitcode {exitcode}"
-    return WorkerLostError(f"Worker exited prematurely: {how} Job: {number}.")

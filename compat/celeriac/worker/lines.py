@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from celeriac.app import trace
+from celeriac.app import log_lines
 from celeriac_protocol.errors import Reason, RemoteProtocolError, abbreviate
 from celeriac_protocol.message import Message
 
@@ -28,7 +28,7 @@ request = logging.getLogger("celery.worker.request")
 def received(name: str, task_id: str, data: dict[str, Any]) -> None:
     """A task arrived."""
     context = {"id": task_id, "name": name, **data}
-    strategy.info(trace.LOG_RECEIVED, context, extra={"data": context})
+    strategy.info(log_lines.LOG_RECEIVED, context, extra={"data": context})
 
 
 def is_logging_received() -> bool:

@@ -23,8 +23,8 @@ from celeriac.pools.base import Accepted, Finished, Job, Lost, Pool, PoolEvent, 
 from celeriac.worker import actions, intake, lines
 from celeriac.worker.connection import Reconnector
 from celeriac.worker.delivery import Hooks, Request, Unreadable, read_delivery
-from celeriac.worker.execute import SettlePayload, worker_lost
 from celeriac.worker.holds import Holds
+from celeriac.worker.payload import SettlePayload, worker_lost
 from celeriac.worker.request import Input, Phase, step
 from celeriac.worker.waiter import Waiter
 from celeriac_protocol.errors import Hint

@@ -21,9 +21,10 @@ from celeriac.worker.actions import Settlement
 from celeriac.worker.banner import banner, task_list
 from celeriac.worker.connection import ConnectionGivenUpError, Reconnector
 from celeriac.worker.delivery import Hooks, Request
-from celeriac.worker.execute import Executor, SettlePayload
+from celeriac.worker.execute import Executor
 from celeriac.worker.loop import Loop
 from celeriac.worker.nodename import node_name
+from celeriac.worker.payload import SettlePayload
 from celeriac.worker.shutdown import ShutdownSignals, Stop
 from celeriac.worker.waiter import Waiter
 from celeriac_protocol import __version__
