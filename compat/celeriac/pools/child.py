@@ -101,6 +101,8 @@ class ChildSettings:
 class _Child:
     def __init__(self, settings: ChildSettings) -> None:
         self.settings = settings
+        self.job: int | None = None
+        """Number of the job at hand, accepted or not."""
         self.running: int | None = None
         """Number of the job whose task may be interrupted now."""
         self.ending: int | None = None
@@ -126,7 +128,7 @@ class _Child:
 
     def _on_end(self, signum: int, stack: FrameType | None) -> None:
         wanted = self.settings.target.take()
-        if wanted != Target.ANY and wanted != self.running:
+        if wanted not in (Target.ANY, self.job):
             return  # meant for a job that has ended meanwhile
         if self.ending is not None:
             os._exit(EXIT_TERMINATED_TWICE)
@@ -156,15 +158,17 @@ class _Child:
         sock = self.settings.sock
 
         def accept() -> None:
-            sock.sendall(frame(ACCEPTED, number, _TIME.pack(time.time())))
+            # In this order: who reads the frame may signal at once.
             self.running = number
+            sock.sendall(frame(ACCEPTED, number, _TIME.pack(time.time())))
 
         outcome: Any = _NOTHING
+        self.job = number
         try:
             try:
                 outcome = self.settings.execute(pickle.loads(payload), accept)  # noqa: S301 - our parent's
             finally:
-                self.running = None
+                self.running = self.job = None
         except SoftTimeLimitExceeded:
             if outcome is _NOTHING:
                 raise  # else the limit passed just after the end: too late to matter
@@ -267,7 +271,7 @@ def _status_of(exc: SystemExit) -> int:
 def _shut_signals(child: _Child) -> None:
     for signum in (_SOFT_SIGNAL, *_END_SIGNALS):
         signal.signal(signum, signal.SIG_IGN)
-    child.running = None
+    child.running = child.job = None
 
 
 def _leave(settings: ChildSettings, status: int) -> None:

@@ -70,8 +70,9 @@ def spin(seconds: float) -> str:
 
 
 def clean_up(path: str) -> str:
-    """Run until ended from outside, and leave a mark in a file on the way out."""
+    """Run until ended from outside, and leave a mark in a file on the way in and out."""
     try:
+        Path(path).write_text("working")
         spin(PATIENCE_S)
     finally:
         Path(path).write_text("cleaned up")

@@ -63,6 +63,6 @@ def test_a_hard_limit_follows_a_soft_limit_that_the_task_ignores() -> None:
 def test_finally_blocks_run_when_the_hard_limit_ends_a_prefork_child(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     with running("prefork", 1) as driver:
-        number = driver.submit("cleanup", str(mark), hard_limit_s=0.1)
+        number = driver.submit("cleanup", str(mark), hard_limit_s=0.5)
         driver.wait(number, TimedOut)
     assert mark.read_text() == "cleaned up"

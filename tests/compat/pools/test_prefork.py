@@ -110,6 +110,7 @@ def test_terminate_raises_system_exit_inside_the_task(tmp_path: Path) -> None:
     with running("prefork", 1) as driver:
         number = driver.submit("cleanup", str(mark))
         driver.wait(number, Accepted)
+        driver.until(lambda: mark.exists() and mark.read_text() == "working")
         assert driver.pool.terminate(number, signal.SIGTERM)
         assert driver.wait(number, Lost).exitcode == -signal.SIGTERM
         assert driver.wait(driver.submit("echo", 1), Finished).outcome == 1
