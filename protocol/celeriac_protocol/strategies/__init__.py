@@ -1,0 +1,80 @@
+"""Hypothesis strategies for everything the protocol carries; install with ``celeriac[hypothesis]``.
+
+Each is a plural-named function that returns a strategy; an argument that users will vary is itself a strategy::
+
+    from hypothesis import given, strategies as st
+    from celeriac_protocol.strategies import task_messages
+
+    @given(task_messages(names=st.just("shop.add"), args=st.tuples(st.integers(), st.integers()).map(list)))
+    def test_my_consumer(task): ...
+"""
+
+from __future__ import annotations
+
+from celeriac_protocol.strategies.broken import (
+    Broken,
+    arbitrary_messages,
+    broken_messages,
+    mutated_messages,
+)
+from celeriac_protocol.strategies.messages import (
+    embeds,
+    messages,
+    properties,
+    task_headers,
+    task_messages,
+    time_limits,
+)
+from celeriac_protocol.strategies.signatures import (
+    SignatureDict,
+    plain_signatures,
+    signature_options,
+    signatures,
+    workflows,
+)
+from celeriac_protocol.strategies.values import (
+    arguments,
+    host_names,
+    instants,
+    iso_times,
+    json_scalars,
+    json_values,
+    keyword_arguments,
+    keywords,
+    node_names,
+    task_ids,
+    task_names,
+    typed_values,
+    uuids,
+)
+
+__all__ = [
+    "Broken",
+    "SignatureDict",
+    "arbitrary_messages",
+    "arguments",
+    "broken_messages",
+    "embeds",
+    "host_names",
+    "instants",
+    "iso_times",
+    "json_scalars",
+    "json_values",
+    "keyword_arguments",
+    "keywords",
+    "messages",
+    "mutated_messages",
+    "node_names",
+    "plain_signatures",
+    "properties",
+    "signature_options",
+    "signatures",
+    "task_headers",
+    "task_ids",
+    "task_messages",
+    "task_names",
+    "time_limits",
+    "typed_values",
+    "uuids",
+    "workflows",
+]
