@@ -426,4 +426,4 @@ class CeleryCommandException(ClickException):
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message=message)
-        self.exit_code = exit_code  # type: ignore[misc] - click declares it for the class only
+        self.exit_code = exit_code  # type: ignore[misc]  # click declares it for the class only

@@ -107,12 +107,12 @@ class Proxy:
     def __name__(self) -> str:
         return str(_own_or_forwarded("name")(self))
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:
         return self._get_current_object().__class__
 
     @property
-    def __dict__(self) -> dict[str, Any]:  # type: ignore[misc]
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
         try:
             found: dict[str, Any] = self._get_current_object().__dict__
         except RuntimeError as exc:

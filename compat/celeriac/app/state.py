@@ -12,8 +12,7 @@ import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from celeriac.local import LocalStack, Proxy
@@ -36,21 +35,17 @@ __all__ = [
     "get_current_task",
     "get_current_worker_task",
     "get_default_app",
-    "join_will_block",
     "pop_current_task",
     "push_current_task",
     "register_app",
     "set_current_app",
     "set_default_app",
-    "set_task_join_will_block",
-    "task_join_will_block",
     "task_stack",
 ]
 
 
 class _PerThread(threading.local):
     current_app: Any = None
-    join_will_block: bool = False
 
 
 _per_thread = _PerThread()
@@ -199,24 +194,3 @@ def disable_trace() -> None:
 
 if os.environ.get("CELERY_TRACE_APP"):
     enable_trace()
-
-
-def task_join_will_block() -> bool:
-    """Tell whether waiting for a result here would hold up the worker: true while a task runs."""
-    return _per_thread.join_will_block
-
-
-def set_task_join_will_block(blocks: bool) -> None:
-    """Set what `task_join_will_block` answers in this thread."""
-    _per_thread.join_will_block = blocks
-
-
-@contextmanager
-def join_will_block(blocks: bool) -> Iterator[None]:
-    """Set what `task_join_will_block` answers, inside a ``with`` block."""
-    before = task_join_will_block()
-    set_task_join_will_block(blocks)
-    try:
-        yield
-    finally:
-        set_task_join_will_block(before)

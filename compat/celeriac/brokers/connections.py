@@ -1,0 +1,50 @@
+"""kombu connections and pools for code that asks an app for one: `app.connection()`, `app.pool`, `app.producer_pool`.
+
+The worker and the publisher do not use these; see `celeriac.brokers.kombu`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import kombu
+from kombu import pools
+
+__all__ = ["connect", "connection_pool", "consumer", "producer_pool", "reset_pools"]
+
+_kombu: Any = kombu
+_pools: Any = pools
+
+
+def connect(url: str, **options: Any) -> Any:
+    """Return a `kombu.Connection`; nothing is opened before it is used.
+
+    Args:
+        url: Broker URL, or several joined by ``;``.
+        **options: As `kombu.Connection` takes them.
+    """
+    return _kombu.Connection(url, **options)
+
+
+def connection_pool(connection: Any, limit: int | None) -> Any:
+    """Return the process's pool of connections like `connection`."""
+    _pools.set_limit(limit)
+    return _pools.connections[connection]
+
+
+def producer_pool(connection: Any, limit: int | None) -> Any:
+    """Return the process's pool of producers over connections like `connection`."""
+    _pools.set_limit(limit)
+    return _pools.producers[connection]
+
+
+def reset_pools() -> None:
+    """Forget every pool without closing what is in it: in a forked child the sockets are the parent's."""
+    _pools.connections.clear()
+    _pools.producers.clear()
+
+
+def consumer(channel: Any, **options: Mapping[str, Any] | Any) -> Any:
+    """Return a `kombu.Consumer` on a channel or connection."""
+    return _kombu.Consumer(channel, **options)
