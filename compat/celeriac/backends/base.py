@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from celeriac.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
+    from celeriac.backends.rpc import ReplyConsumer
     from celeriac.brokers.base import Publisher
     from celeriac_protocol.result import ResultMeta
 
@@ -42,7 +43,10 @@ class BackendOptions:
     publisher: Publisher | None = None
     """rpc only: how replies are sent."""
     broker_url: str | None = None
-    """rpc only: where the client waits for replies."""
+    """rpc only: where the client waits for replies, unless `reply_consumer` says how."""
+    reply_consumer: Callable[[str, float | None], ReplyConsumer] | None = None
+    """rpc only: makes what receives replies, from the queue's name and its time to live in seconds. The app gives one
+    that knows its TLS, login and transport settings."""
     oid: Callable[[], str] | None = None
     """rpc only: name of this thread's reply queue."""
     chord_join_timeout_s: float = 3.0

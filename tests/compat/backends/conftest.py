@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.compat.backends.subjects import Subject
+from tests.compat.backends.subjects import DirectPublisher, Subject
 
-NAMES = ("memory", "redis", "filesystem")
+NAMES = ("memory", "redis", "filesystem", "rpc-redis", "rpc-amqp")
 NATIVE = ("memory", "redis")
 
 
@@ -31,4 +31,20 @@ def make_subject(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> S
         return Subject(name, url, {"transport_options": {"global_keyprefix": prefix}})
     if name == "filesystem":
         return Subject(name, f"file://{tmp_path}")
+    if name.startswith("rpc-"):
+        fixture = {"rpc-redis": "redis_url", "rpc-amqp": "rabbitmq_url"}[name]
+        url, queue = request.getfixturevalue(fixture), str(uuid4())
+        publisher = DirectPublisher(url)
+        request.addfinalizer(publisher.close)
+        made = Subject(
+            name,
+            "rpc://",
+            {"publisher": publisher, "broker_url": url, "oid": lambda: queue},
+            reply_to=queue,
+            keeps_success=False,
+            is_shared=False,
+            saves_groups=False,
+        )
+        made.reader().expect("anything")  # a reply to a queue that is not there is lost
+        return made
     raise ValueError(name)

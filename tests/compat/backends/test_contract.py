@@ -42,9 +42,9 @@ class StopError(Exception):
 
 
 def test_an_unknown_task_is_pending(subject: Subject) -> None:
-    found = subject.make().fetch("nobody")
+    found = subject.reader().fetch("nobody")
     assert (found.task_id, found.status, found.result) == ("nobody", "PENDING", None)
-    assert subject.make().exists("nobody") is False
+    assert subject.reader().exists("nobody") is False
 
 
 def test_a_stored_document_comes_back(subject: Subject) -> None:
@@ -53,18 +53,18 @@ def test_a_stored_document_comes_back(subject: Subject) -> None:
     subject.store(
         meta(task_id, result={"a": [1, None, "é"]}, children=children, date_done=datetime.now(UTC))
     )
-    found = subject.make().fetch(task_id)
+    found = subject.reader().fetch(task_id)
     assert (found.task_id, found.status) == (task_id, "SUCCESS")
     assert found.result == {"a": [1, None, "é"]}
     assert list(found.children or ()) == children
     assert found.date_done is not None
-    assert subject.make().exists(task_id) is True
+    assert subject.reader().exists(task_id) is True
 
 
 def test_a_failure_comes_back_in_encoded_form_with_its_traceback(subject: Subject) -> None:
     task_id = new_id()
     subject.store(meta(task_id, "FAILURE", FAILURE, traceback="Traceback…\nValueError: boom\n"))
-    found = subject.make().fetch(task_id)
+    found = subject.reader().fetch(task_id)
     assert found.status == "FAILURE"
     assert found.result == FAILURE
     assert found.traceback == "Traceback…\nValueError: boom\n"
@@ -74,7 +74,7 @@ def test_the_latest_state_is_the_one_read(subject: Subject) -> None:
     task_id, writer = new_id(), subject.make()
     for status, result in (("STARTED", {"pid": 1}), ("PROGRESS", 50), ("RETRY", None)):
         subject.store(meta(task_id, status, result), writer)
-        found = subject.make().fetch(task_id)
+        found = subject.reader().fetch(task_id)
         assert (found.status, found.result) == (status, result)
 
 
@@ -82,7 +82,7 @@ def test_a_failure_gives_way_to_a_later_success(subject: Subject) -> None:
     task_id, writer = new_id(), subject.make()
     subject.store(meta(task_id, "FAILURE", FAILURE), writer)
     subject.store(meta(task_id, "SUCCESS", 7), writer)
-    assert subject.make().fetch(task_id).result == 7
+    assert subject.reader().fetch(task_id).result == 7
 
 
 @pytest.mark.parametrize("later", ["RETRY", "FAILURE", "REVOKED", "SUCCESS", "STARTED"])
@@ -92,7 +92,7 @@ def test_success_is_final(subject: Subject, later: str) -> None:
     task_id = new_id()
     subject.store(meta(task_id, "SUCCESS", 1))
     subject.store(meta(task_id, later, None if later != "SUCCESS" else 2))
-    found = subject.make().fetch(task_id)
+    found = subject.reader().fetch(task_id)
     assert (found.status, found.result) == ("SUCCESS", 1)
 
 
@@ -100,7 +100,7 @@ def test_a_document_that_only_mentions_success_is_not_final(subject: Subject) ->
     task_id = new_id()
     subject.store(meta(task_id, "PROGRESS", {"note": "SUCCESS"}))
     subject.store(meta(task_id, "SUCCESS", 2))
-    assert subject.make().fetch(task_id).result == 2
+    assert subject.reader().fetch(task_id).result == 2
 
 
 def test_a_forgotten_task_is_pending_again(subject: Subject) -> None:
@@ -116,26 +116,26 @@ def test_many_are_fetched_at_once(subject: Subject) -> None:
     ids = [new_id() for _ in range(3)]
     subject.store(meta(ids[0], result=0))
     subject.store(meta(ids[1], "STARTED", None))
-    found = subject.make().fetch_many(ids)
+    found = subject.reader().fetch_many(ids)
     assert {task_id: each.status for task_id, each in found.items()} == {
         ids[0]: "SUCCESS",
         ids[1]: "STARTED",
         ids[2]: "PENDING",
     }
-    assert subject.make().fetch_many([]) == {}
+    assert subject.reader().fetch_many([]) == {}
 
 
 def test_a_value_that_cannot_be_encoded_is_refused_and_nothing_is_written(subject: Subject) -> None:
     task_id = new_id()
     with pytest.raises(EncodeError, match="not JSON serializable"):
         subject.store(meta(task_id, result=object()))
-    assert subject.make().fetch(task_id).status == "PENDING"
+    assert subject.reader().fetch(task_id).status == "PENDING"
 
 
 @pytest.mark.parametrize("task_id", ["x", "../../etc/passwd", "a b\n€", "%41", "x" * 150])
 def test_any_text_serves_as_an_id(subject: Subject, task_id: str) -> None:
     subject.store(meta(task_id, result="here"))
-    assert subject.make().fetch(task_id).result == "here"
+    assert subject.reader().fetch(task_id).result == "here"
 
 
 def test_a_content_type_that_is_not_accepted_is_refused(subject: Subject) -> None:
@@ -148,7 +148,7 @@ def test_a_content_type_that_is_not_accepted_is_refused(subject: Subject) -> Non
 def test_compressed_documents_are_read_by_everyone(subject: Subject) -> None:
     task_id = new_id()
     subject.store(meta(task_id, result="x" * 5000), subject.make(compression="gzip"))
-    assert subject.make().fetch(task_id).result == "x" * 5000
+    assert subject.reader().fetch(task_id).result == "x" * 5000
 
 
 def test_compressed_success_is_final_too(subject: Subject) -> None:
@@ -157,7 +157,7 @@ def test_compressed_success_is_final_too(subject: Subject) -> None:
     task_id = new_id()
     subject.store(meta(task_id, result=1), subject.make(compression="gzip"))
     subject.store(meta(task_id, "FAILURE", FAILURE))
-    assert subject.make().fetch(task_id).result == 1
+    assert subject.reader().fetch(task_id).result == 1
 
 
 def test_extended_fields_come_back(subject: Subject) -> None:
@@ -177,7 +177,7 @@ def test_extended_fields_come_back(subject: Subject) -> None:
         ),
         subject.make(extended=True),
     )
-    found = subject.make().fetch(task_id)
+    found = subject.reader().fetch(task_id)
     assert (found.name, found.args, found.kwargs) == ("proj.add", [1, 2], {"a": None})
     assert (found.worker, found.retries, found.queue) == ("w1@host", 2, "celery")
     assert (found.stamped_headers, dict(found.stamps)) == (("who",), {"who": "me"})
@@ -302,9 +302,9 @@ def test_groups_are_saved_and_restored(subject: Subject) -> None:
         return
     assert backend.fetch_group(group_id) is None
     backend.store_group(group_id, form)
-    assert subject.make().fetch_group(group_id) == form
+    assert subject.reader().fetch_group(group_id) == form
     backend.forget_group(group_id)
-    assert subject.make().fetch_group(group_id) is None
+    assert subject.reader().fetch_group(group_id) is None
 
 
 def test_a_closed_backend_opens_again(subject: Subject) -> None:
@@ -350,4 +350,4 @@ def test_the_end_of_a_task_leaves_the_backend_usable(subject: Subject) -> None:
     backend.process_cleanup()
     other = new_id()
     subject.store(meta(other, result=4), backend)
-    assert subject.make().fetch(other).result == 4
+    assert subject.reader().fetch(other).result == 4

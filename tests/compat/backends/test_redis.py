@@ -44,10 +44,21 @@ def server(redis_url: str) -> Iterator[Any]:
     client.close()
 
 
+MADE: list[RedisBackend] = []
+
+
 def make(url: str, **options: Any) -> RedisBackend:
     backend = by_url(url, BackendOptions(**options))
     assert isinstance(backend, RedisBackend)
+    MADE.append(backend)
     return backend
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while MADE:
+        MADE.pop().close()
 
 
 class Naps(SystemClock):
