@@ -234,7 +234,7 @@ def _instant(value: object, key: str, overlay: Mapping[str, object] | None) -> t
 
 
 def _timelimit(value: object, overlay: Mapping[str, object] | None) -> TimeLimit:
-    if not value and isinstance(value, str | int | float | Mapping):
+    if not value:
         return _OWN_LIMITS
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise InvalidTaskError(_where("timelimit", overlay), "[hard, soft]", value)

@@ -119,7 +119,7 @@ def body_dict(task: TaskMessage) -> dict[str, object]:
         "task": headers.task,
         "id": headers.id,
         "args": task.args,
-        "kwargs": task.kwargs,
+        "kwargs": dict(task.kwargs),
         "group": headers.group,
         "group_index": headers.group_index,
         "retries": headers.retries,
