@@ -57,7 +57,8 @@ class _Commands(click.Group):
 
             near = get_close_matches(args[0], self.list_commands(ctx), n=3, cutoff=0.5)
             if near:
-                exc.message += "\n\nDid you mean one of these?\n    " + "\n    ".join(near)
+                hint = "\n\nDid you mean one of these?\n    " + "\n    ".join(near)
+                raise click.UsageError(f"{exc.message}{hint}", ctx=ctx) from exc
             raise
 
 
@@ -117,7 +118,7 @@ def cli(
 
 
 def _load(ctx: click.Context, name: str | None) -> Any:
-    from celeriac.app.find import AppNotFoundError, find_app
+    from celeriac.app.find import load_app
     from celeriac.app.state import get_current_app
 
     preset = ctx.obj
@@ -126,8 +127,8 @@ def _load(ctx: click.Context, name: str | None) -> Any:
     if name is None:
         return get_current_app()
     try:
-        return find_app(name)
-    except AppNotFoundError as exc:
+        return load_app(name)
+    except ValueError as exc:
         raise click.UsageError(str(exc), ctx=ctx) from exc
 
 

@@ -128,6 +128,7 @@ Examples:
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     *,
     task_events: bool,
     optimization: str,

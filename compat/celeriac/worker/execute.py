@@ -36,12 +36,17 @@ class Executor:
     """Runs payloads of one worker. Made in the parent, used where the tasks run."""
 
     def __init__(
-        self, app: Celery, hostname: str, *, limits: wire.Limits = wire.DEFAULT_LIMITS
+        self,
+        app: Celery,
+        hostname: str,
+        *,
+        accept: frozenset[str],
+        limits: wire.Limits = wire.DEFAULT_LIMITS,
     ) -> None:
         self.app = app
         self.hostname = hostname
         self.limits = limits
-        self.accept = app.accept_content
+        self.accept = accept
         self._tracers: dict[str, Callable[..., Outcome]] = {}
 
     def __call__(self, payload: Payload | SettlePayload, accept: Callable[[], None]) -> Outcome:
@@ -172,16 +177,16 @@ class Executor:
                 return Settled(str(exc))
             call = wire.TaskMessage(headers=headers)
         task = self.app.tasks.get(call.headers.task) or self._any_task()
-        request = self.context(job.payload, call, task)
+        request, task_id = self.context(job.payload, call, task), call.headers.id
         try:
             if job.kind is Settlement.REVOKED:
-                self._revoked(task, request, job.detail)
+                self._revoked(task, request, task_id, job.detail)
             elif job.kind is Settlement.UNKNOWN:
-                self._failed(task, request, NotRegistered(call.headers.task), signal=False)
+                self._failed(task, request, task_id, NotRegistered(call.headers.task), signal=False)
             elif job.kind is Settlement.LOST:
-                self._failed(task, request, worker_lost(*job.detail))
+                self._failed(task, request, task_id, worker_lost(*job.detail))
             else:
-                self._failed(task, request, TimeLimitExceeded(job.detail), hooks=True)
+                self._failed(task, request, task_id, TimeLimitExceeded(job.detail), hooks=True)
         except Exception as exc:
             logger.exception("Bookkeeping of task %s failed", call.headers.id)
             return Settled(abbreviate(exc))
@@ -202,16 +207,17 @@ class Executor:
             return abbreviate(exc)
         return None
 
-    def _revoked(self, task: Any, request: Context, reason: str) -> None:
+    def _revoked(self, task: Any, request: Context, task_id: str, reason: str) -> None:
         exc = TaskRevokedError(reason)
         if not request.ignore_result:
-            store_document(self.app, task, request, request.id, State.REVOKED, exc)
-        return_chord_part(self.app, task, request, request.id, State.REVOKED, exc)
+            store_document(self.app, task, request, task_id, State.REVOKED, exc)
+        return_chord_part(self.app, task, request, task_id, State.REVOKED, exc)
 
     def _failed(
         self,
         task: Any,
         request: Context,
+        task_id: str,
         exc: Exception,
         *,
         signal: bool = True,
@@ -221,21 +227,21 @@ class Executor:
         store = not request.ignore_result or bool(task.store_errors_even_if_ignored)
         fail_task(
             self.app,
-            FailedTask(task=task, task_id=request.id, request=request, einfo=einfo, traceback=""),
+            FailedTask(task=task, task_id=task_id, request=request, einfo=einfo, traceback=""),
             store=store,
         )
         args, kwargs = request.args, request.kwargs
         if hooks:
-            for hook in (
-                lambda: task.on_failure(exc, request.id, args, kwargs, einfo),
-                lambda: task.after_return(State.FAILURE, exc, request.id, args, kwargs, einfo),
+            for hook, arguments in (
+                (task.on_failure, (exc, task_id, args, kwargs, einfo)),
+                (task.after_return, (State.FAILURE, exc, task_id, args, kwargs, einfo)),
             ):
                 try:
-                    hook()
+                    hook(*arguments)
                 except Exception:
-                    logger.exception("A failure hook of task %s raised", request.id)
+                    logger.exception("A failure hook of task %s raised", task_id)
         if signal:
             signals.task_failure.send(
-                sender=task, task_id=request.id, exception=exc, args=args, kwargs=kwargs,
+                sender=task, task_id=task_id, exception=exc, args=args, kwargs=kwargs,
                 traceback=None, einfo=einfo,
             )  # fmt: skip

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from kombu.utils.url import maybe_sanitize_url
+
 from celeriac import signals
 from celeriac.brokers.base import Broker
 from celeriac.brokers.kombu import KombuBroker
 from celeriac.clock import Clock, SystemClock
 from celeriac.exceptions import ImproperlyConfigured
 from celeriac.pools import pool_class
+from celeriac.result import set_join_will_block
 from celeriac.worker.actions import Settlement
 from celeriac.worker.banner import banner, task_list
 from celeriac.worker.connection import ConnectionGivenUpError, Reconnector
@@ -28,6 +31,7 @@ from celeriac.worker.payload import SettlePayload
 from celeriac.worker.shutdown import ShutdownSignals, Stop
 from celeriac.worker.waiter import Waiter
 from celeriac_protocol import __version__
+from celeriac_protocol.serializers import accept_set
 
 if TYPE_CHECKING:
     from celeriac.app.app import Celery
@@ -114,9 +118,12 @@ class Worker:
         signals.celeryd_after_setup.send(sender=self.hostname, instance=self, conf=app.conf)
         if options.purge:
             self._purge(queues)
-        executor = Executor(app, self.hostname)
+        accept = accept_set(app.conf.accept_content)
+        executor = Executor(app, self.hostname, accept=accept)
         broker = self._make_broker()
-        self._print_banner(queues, broker)
+        self._warn_about_root(accept)
+        if not options.quiet:
+            self._print_banner(queues, broker)
         waiter = Waiter()
         pool = self.pool = self._make_pool(executor, waiter, broker)
         try:
@@ -133,7 +140,7 @@ class Worker:
             clock=self.clock,
             reconnector=self._make_reconnector(),
             hooks=_Signals(self),
-            accept=app.accept_content,
+            accept=accept,
             waiter=waiter,
         )
         self.shutdown.install()
@@ -271,13 +278,16 @@ class Worker:
             ) from exc
 
         def initialize(index: int) -> None:
-            if cls.name == "prefork":
-                self.shutdown.forget()
-                self.app.after_fork()
-                broker.after_fork()
-                for fd in waiter.filenos():
-                    os.close(fd)
+            # A task that waited for another one could wait for its own slot.
+            set_join_will_block(True)
             signals.worker_process_init.send(sender=self.hostname)
+
+        def forget_parent() -> None:
+            self.shutdown.forget()
+            self.app.after_fork()
+            broker.after_fork()
+            for fd in waiter.filenos():
+                os.close(fd)
 
         def finalize(exitcode: int) -> None:
             signals.worker_process_shutdown.send(
@@ -285,6 +295,13 @@ class Worker:
             )
             self.app.close_connections()
 
+        more: dict[str, Any] = {}
+        if cls.name == "prefork":
+            more = {
+                "after_fork_in_child": [forget_parent],
+                "proc_alive_timeout_s": conf.worker_proc_alive_timeout,
+                "node_name": self.hostname,
+            }
         return cls(
             self._slots(),
             executor,
@@ -292,6 +309,7 @@ class Worker:
             finalize=finalize,
             max_tasks_per_child=conf.worker_max_tasks_per_child,
             max_memory_per_child_kib=conf.worker_max_memory_per_child,
+            **more,
         )
 
     def _make_reconnector(self) -> Reconnector:
@@ -317,18 +335,13 @@ class Worker:
     # -- words ----------------------------------------------------------------------------------------------------
 
     def _print_banner(self, queues: Sequence[Any], broker: Broker) -> None:
-        accepts_pickle = "application/x-python-serialize" in self.app.accept_content
-        if hasattr(os, "getuid") and os.getuid() == 0:
-            self._warn_about_root(accepts_pickle)
-        if self.options.quiet:
-            return
         app = self.app
         text = banner(
             node=self.hostname,
             version=f"{__version__} (celeriac)",
             app=f"{app.main or '__main__'}:{id(app):#x}",
             broker=broker.display_url,
-            results=app.backend_display_url(),
+            results=maybe_sanitize_url(app.conf.result_backend or "disabled://"),
             concurrency=f"{self._slots()} ({self.pool_name})",
             task_events=False,
             queues=queues,
@@ -338,8 +351,10 @@ class Worker:
         if self._loglevel <= logging.INFO:
             self._out(task_list(app.tasks, builtins=self._loglevel <= logging.DEBUG))
 
-    def _warn_about_root(self, accepts_pickle: bool) -> None:
-        if accepts_pickle and not os.environ.get("C_FORCE_ROOT"):
+    def _warn_about_root(self, accept: frozenset[str]) -> None:
+        if not hasattr(os, "getuid") or os.getuid() != 0:
+            return
+        if "application/x-python-serialize" in accept and not os.environ.get("C_FORCE_ROOT"):
             raise ImproperlyConfigured(
                 "Running a worker with superuser privileges when the\n"
                 "worker accepts messages serialized with pickle is a very bad idea!\n\n"
