@@ -209,7 +209,11 @@ class ResultMeta:
             retries=_integer(value.get("retries")),
             queue=_text(value.get("queue")),
             stamped_headers=stamped_headers,
-            stamps={name: value[name] for name in stamped_headers or () if name in value},
+            stamps={
+                name: value[name]
+                for name in stamped_headers or ()
+                if name in value and name not in _DOCUMENT_KEYS
+            },
             extended=extended,
         )
 
