@@ -25,7 +25,7 @@ from celeriac_protocol.task import (
 from celeriac_protocol.task.embed import EMBED_KEYS
 
 JSON = accept_set(["json"])
-SAFE = accept_set(["json"])
+SAFE = accept_set(["json", "yaml", "msgpack"])
 
 names = st.text(min_size=1, max_size=20)
 # NaN differs from itself; a mapping of `__type__` and `__value__` alone is converted on reading, as it must be.
