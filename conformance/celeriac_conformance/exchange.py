@@ -118,7 +118,7 @@ class Producer:
         sent = self.client.request(
             "send",
             task=task,
-            args=list(args),
+            args=tuple(args),
             kwargs=dict(kwargs or {}),
             by_name=by_name,
             options=options,

@@ -31,6 +31,12 @@ class Entry:
     extra: dict[str, Any]
 
     @property
+    def parent_id(self) -> str | None:
+        """Id of the task that sent this one."""
+        parent: str | None = self.request["parent_id"]
+        return parent
+
+    @property
     def retries(self) -> int:
         """How many times this call had been retried."""
         retries: int = self.request["retries"]

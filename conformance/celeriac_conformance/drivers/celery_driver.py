@@ -197,6 +197,14 @@ def forget(fields):
 COMMANDS = {"start": start, "send": send, "wait": wait, "meta": meta, "forget": forget}
 
 
+def _where(error):
+    """Return the stack of an error as places only: file, line and function."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "".join(
+        "  {0}:{1} in {2}\n".format(frame.filename, frame.lineno, frame.name) for frame in frames
+    )
+
+
 def answer(line):
     """Perform one request line and return the answer to write."""
     request = json.loads(line)
@@ -214,7 +222,7 @@ def answer(line):
         reply["errored"] = {
             "message": "{0}: {1}".format(type(error).__name__, error),
             "exception": typed_values.describe_exception(error),
-            "traceback": traceback.format_exc(),
+            "traceback": _where(error),
         }
     return reply
 

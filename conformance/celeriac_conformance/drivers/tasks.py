@@ -362,13 +362,13 @@ def retry_n(self, times, countdown=0):
 
 
 @app.task(name="retry_because", bind=True)
-def retry_because(self, times, text):
+def retry_because(self, times, text, countdown=0):
     note()
     try:
         raise BrokenError(text)
     except BrokenError as error:
         if self.request.retries < times:
-            raise self.retry(exc=error, countdown=0) from error
+            raise self.retry(exc=error, countdown=countdown) from error
     return self.request.retries
 
 
