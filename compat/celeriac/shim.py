@@ -16,11 +16,9 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
-import runpy
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -60,6 +58,8 @@ class ShimModule(ModuleType):
         object.__setattr__(self, "_table", table)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "__all__":
+            return self._public()
         if name.startswith("__") and name.endswith("__") and name not in self._table.names:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         home = _home(self._table, name)
@@ -211,6 +211,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words == ["-m"]:
         sys.stderr.write("usage: python -m celeriac.shim (prog.py | -m module) [args]\n")
         return 2
+    import runpy
+    from pathlib import Path
+
     install()
     globals_: Mapping[str, Any] = {}
     if words[0] == "-m":

@@ -69,7 +69,11 @@ MODULES: dict[str, ModuleTable] = {
     "celery.app.base": _served("The Celery class.", "celeriac.app.app"),
     "celery.app.builtins": _served("Tasks every app has.", "celeriac.app.builtins"),
     "celery.app.control": _served("Remote control.", "celeriac.control"),
-    "celery.app.defaults": _served("Settings.", "celeriac.app.defaults"),
+    "celery.app.defaults": _served(
+        "Settings.",
+        DEFAULT_PROCESS_LOG_FMT="celeriac.app.settings_table:DEFAULT_PROCESS_LOG_FMT",
+        DEFAULT_TASK_LOG_FMT="celeriac.app.settings_table:DEFAULT_TASK_LOG_FMT",
+    ),
     "celery.app.events": _served("Events of an app.", "celeriac.events.app"),
     "celery.app.log": _served("Logging.", "celeriac.app.log"),
     "celery.app.registry": _served("Registry.", "celeriac.app.registry"),

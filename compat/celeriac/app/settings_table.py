@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-__all__ = ["NEW_NAMES", "OLD_NAMES", "SETTINGS", "Setting", "defaults"]
+__all__ = [
+    "DEFAULT_PROCESS_LOG_FMT",
+    "DEFAULT_TASK_LOG_FMT",
+    "NEW_NAMES",
+    "OLD_NAMES",
+    "SETTINGS",
+    "Setting",
+    "defaults",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +34,8 @@ class Setting:
 
 
 _S = Setting
-_LOG_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
-_TASK_LOG_FORMAT = (
+DEFAULT_PROCESS_LOG_FMT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
+DEFAULT_TASK_LOG_FMT = (
     "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
 )
 
@@ -390,10 +398,10 @@ SETTINGS: tuple[Setting, ...] = (
        "Remove other handlers of the root logger."),
     _S("worker_log_color", "CELERYD_LOG_COLOR", "bool", None, "3.1",
        "Colours in the log; `None`: on a terminal."),
-    _S("worker_log_format", "CELERYD_LOG_FORMAT", "string", _LOG_FORMAT, "3.1",
+    _S("worker_log_format", "CELERYDDEFAULT_PROCESS_LOG_FMT", "string", DEFAULT_PROCESS_LOG_FMT, "3.1",
        "Format of log lines."),
     _S("worker_log_datefmt", "CELERYD_LOG_DATEFMT", "string", None, "5.7", "Format of their time."),
-    _S("worker_task_log_format", "CELERYD_TASK_LOG_FORMAT", "string", _TASK_LOG_FORMAT, "3.1",
+    _S("worker_task_log_format", "CELERYDDEFAULT_TASK_LOG_FMT", "string", DEFAULT_TASK_LOG_FMT, "3.1",
        "Format of lines that tasks log."),
     _S("worker_task_log_datefmt", "CELERYD_TASK_LOG_DATEFMT", "string", None, "5.7",
        "Format of their time."),
