@@ -1,8 +1,14 @@
-"""Serializers: values ↔ the bytes of a message body."""
+"""Serializers: values ↔ the bytes of a message body.
+
+Registered from the start: ``json``, ``pickle``, ``yaml``, ``msgpack`` (an optional library is only needed on use),
+and ``raw`` for text and bytes as they are. ``auth`` needs keys: register an `auth.SecureSerializer`.
+"""
 
 from __future__ import annotations
 
 from celeriac_protocol.serializers.json import JsonSerializer
+from celeriac_protocol.serializers.msgpack import MsgpackSerializer
+from celeriac_protocol.serializers.pickle import PickleSerializer
 from celeriac_protocol.serializers.registry import (
     TRUSTED_CONTENT_TYPES,
     Encoded,
@@ -16,6 +22,7 @@ from celeriac_protocol.serializers.registry import (
     register,
     unregister,
 )
+from celeriac_protocol.serializers.yaml import YamlSerializer
 
 __all__ = [
     "TRUSTED_CONTENT_TYPES",
@@ -31,5 +38,7 @@ __all__ = [
     "unregister",
 ]
 
-for _serializer in (JsonSerializer(),):
-    register(_serializer)
+register(JsonSerializer())
+register(PickleSerializer())
+register(YamlSerializer())
+register(MsgpackSerializer())
