@@ -17,6 +17,14 @@ from celeriac_protocol.strategies.broken import (
     broken_messages,
     mutated_messages,
 )
+from celeriac_protocol.strategies.control import commands, replies
+from celeriac_protocol.strategies.envelopes import (
+    BrokenEnvelope,
+    broken_envelopes,
+    envelopes,
+    mutated_envelopes,
+)
+from celeriac_protocol.strategies.events import events
 from celeriac_protocol.strategies.messages import (
     embeds,
     messages,
@@ -25,6 +33,7 @@ from celeriac_protocol.strategies.messages import (
     task_messages,
     time_limits,
 )
+from celeriac_protocol.strategies.results import exception_forms, result_metas, result_nodes
 from celeriac_protocol.strategies.signatures import (
     SignatureDict,
     plain_signatures,
@@ -50,11 +59,17 @@ from celeriac_protocol.strategies.values import (
 
 __all__ = [
     "Broken",
+    "BrokenEnvelope",
     "SignatureDict",
     "arbitrary_messages",
     "arguments",
+    "broken_envelopes",
     "broken_messages",
+    "commands",
     "embeds",
+    "envelopes",
+    "events",
+    "exception_forms",
     "host_names",
     "instants",
     "iso_times",
@@ -63,10 +78,14 @@ __all__ = [
     "keyword_arguments",
     "keywords",
     "messages",
+    "mutated_envelopes",
     "mutated_messages",
     "node_names",
     "plain_signatures",
     "properties",
+    "replies",
+    "result_metas",
+    "result_nodes",
     "signature_options",
     "signatures",
     "task_headers",
