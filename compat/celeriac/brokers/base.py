@@ -110,6 +110,10 @@ class Broker(ABC):
         """Keep the lease of held deliveries alive where the broker has one; else nothing."""
 
     @abstractmethod
+    def after_fork_in_child(self) -> None:
+        """In a forked child: close the inherited sockets without a word to the broker."""
+
+    @abstractmethod
     def heartbeat(self) -> float | None:
         """Send or check heartbeats if due; return seconds until the next call is due, `None` for never."""
 

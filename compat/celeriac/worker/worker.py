@@ -114,14 +114,14 @@ class Worker:
         )
         queues = self._select_queues()
         signals.worker_init.send(sender=self)
+        accept = accept_set(app.conf.accept_content)
+        self._warn_about_root(accept)
         self._set_up_logging()
         signals.celeryd_after_setup.send(sender=self.hostname, instance=self, conf=app.conf)
         if options.purge:
             self._purge(queues)
-        accept = accept_set(app.conf.accept_content)
         executor = Executor(app, self.hostname, accept=accept)
         broker = self._make_broker()
-        self._warn_about_root(accept)
         if not options.quiet:
             self._print_banner(queues, broker)
         waiter = Waiter()
@@ -285,7 +285,7 @@ class Worker:
         def forget_parent() -> None:
             self.shutdown.forget()
             self.app.after_fork()
-            broker.after_fork()
+            broker.after_fork_in_child()
             for fd in waiter.filenos():
                 os.close(fd)
 

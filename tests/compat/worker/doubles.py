@@ -98,6 +98,9 @@ class ScriptedBroker(Broker):
     def renew(self, tags: Sequence[Tag]) -> None:
         raise BrokerLostError("nothing is leased here")
 
+    def after_fork_in_child(self) -> None:
+        self.waiting = []
+
     def heartbeat(self) -> float | None:
         return None
 
