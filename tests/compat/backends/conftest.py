@@ -10,7 +10,7 @@ import pytest
 
 from tests.compat.backends.subjects import DirectPublisher, Subject
 
-NAMES = ("memory", "redis", "filesystem", "rpc-redis", "rpc-amqp")
+NAMES = ("memory", "redis", "filesystem", "database", "database-5.6", "rpc-redis", "rpc-amqp")
 NATIVE = ("memory", "redis")
 
 
@@ -31,6 +31,14 @@ def make_subject(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> S
         return Subject(name, url, {"transport_options": {"global_keyprefix": prefix}})
     if name == "filesystem":
         return Subject(name, f"file://{tmp_path}")
+    if name.startswith("database"):
+        layout = {"database": ">=5.7", "database-5.6": "<=5.6"}[name]
+        return Subject(
+            name,
+            f"db+sqlite:///{tmp_path}/results.sqlite",
+            {"transport_options": {"layout": layout}},
+            checks_content_type=name == "database",
+        )
     if name.startswith("rpc-"):
         fixture = {"rpc-redis": "redis_url", "rpc-amqp": "rabbitmq_url"}[name]
         url, queue = request.getfixturevalue(fixture), str(uuid4())

@@ -27,6 +27,7 @@ class Subject:
     is_shared: bool = True
     """Any instance reads what any instance stored; else one instance, the sender's."""
     saves_groups: bool = True
+    checks_content_type: bool = True
     made: list[ResultBackend] = field(default_factory=list)
     only_reader: ResultBackend | None = None
 

@@ -26,6 +26,12 @@ def meta(task_id: str, status: str = "SUCCESS", result: object = 3, **fields: An
     return ResultMeta(task_id=task_id, status=status, result=result, **fields)
 
 
+def as_lists(value: object) -> object:
+    """Return an encoded exception with its arguments in a list, as JSON gives them."""
+    assert isinstance(value, dict)
+    return {**value, "exc_message": list(value["exc_message"])}
+
+
 def new_id() -> str:
     return str(uuid4())
 
@@ -66,7 +72,7 @@ def test_a_failure_comes_back_in_encoded_form_with_its_traceback(subject: Subjec
     subject.store(meta(task_id, "FAILURE", FAILURE, traceback="Traceback…\nValueError: boom\n"))
     found = subject.reader().fetch(task_id)
     assert found.status == "FAILURE"
-    assert found.result == FAILURE
+    assert as_lists(found.result) == FAILURE
     assert found.traceback == "Traceback…\nValueError: boom\n"
 
 
@@ -140,6 +146,8 @@ def test_any_text_serves_as_an_id(subject: Subject, task_id: str) -> None:
 
 def test_a_content_type_that_is_not_accepted_is_refused(subject: Subject) -> None:
     task_id = new_id()
+    if not subject.checks_content_type:
+        pytest.skip("values are pickles of plain data, which are always read")
     subject.store(meta(task_id))
     with pytest.raises(RefusedContentError):
         subject.make(accept=frozenset({"application/x-yaml"})).fetch(task_id)
