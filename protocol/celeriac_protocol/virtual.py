@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from celeriac_protocol.errors import (
     BrokenEnvelopeError,
@@ -29,17 +30,16 @@ from celeriac_protocol.serializers import json
 __all__ = ["Envelope", "mark_redelivered", "read_envelope", "write_envelope"]
 
 _EMPTY: Mapping[str, object] = MappingProxyType({})
-_TEXT_PROPERTIES = (
+_WRITTEN_BEFORE_EXTRAS = (
     "correlation_id",
     "reply_to",
     "message_id",
+    "timestamp",
     "type",
     "user_id",
     "app_id",
     "cluster_id",
 )
-_WRITTEN_BEFORE_EXTRAS = ("correlation_id", "reply_to")
-_WRITTEN_WITH_EXTRAS = ("message_id", "timestamp", "type", "user_id", "app_id", "cluster_id")
 _ENVELOPE_ONLY = frozenset({"delivery_info", "delivery_tag", "body_encoding"})
 _BLANKS = b" \t\r\n"
 
@@ -105,8 +105,6 @@ def write_envelope(
     given = message.properties
     properties: dict[str, object] = {}
     for name in _WRITTEN_BEFORE_EXTRAS:
-        _put(properties, name, getattr(given, name))
-    for name in _WRITTEN_WITH_EXTRAS:
         _put(properties, name, getattr(given, name))
     properties.update((k, v) for k, v in given.extra.items() if k not in _ENVELOPE_ONLY)
     _put(properties, "delivery_mode", given.delivery_mode)
@@ -209,45 +207,60 @@ def _write_body(body: bytes, body_encoding: str | None) -> str:
 def _read_properties(
     envelope: Mapping[str, object], properties: Mapping[str, object]
 ) -> Properties:
-    rest = {k: v for k, v in properties.items() if k not in _ENVELOPE_ONLY}
-    texts = {name: _take_text(rest, name) for name in _TEXT_PROPERTIES}
+    known: dict[str, Any] = {}
+    extra: dict[str, object] = {}
+    for name, value in properties.items():
+        if name in _ENVELOPE_ONLY:
+            continue
+        convert = _CONVERTERS.get(name)
+        if convert is None:
+            extra[name] = value
+        elif value is not None:
+            converted = convert(value)
+            if converted is None:
+                extra[name] = value
+            else:
+                known[name] = converted
     return Properties(
         content_type=_text(envelope.get("content-type"), "envelope['content-type']"),
         content_encoding=_text(envelope.get("content-encoding"), "envelope['content-encoding']"),
-        delivery_mode=_take_number(rest, "delivery_mode"),
-        priority=_take_number(rest, "priority"),
-        expiration=_take_text(rest, "expiration"),
-        timestamp=rest.pop("timestamp", None),
-        extra=rest or _EMPTY,
-        **texts,
+        extra=extra or _EMPTY,
+        **known,
     )
 
 
-def _take_text(rest: dict[str, object], name: str) -> str | None:
-    """Move a textual property out of `rest`; one of another type stays there, among the extras."""
-    value = rest.get(name)
+def _as_text(value: object) -> str | None:
     if isinstance(value, str):
-        del rest[name]
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        del rest[name]
-        return str(value)
-    if value is None:
-        rest.pop(name, None)
-    return None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _take_number(rest: dict[str, object], name: str) -> int | None:
-    value = rest.get(name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        del rest[name]
-        return value
+def _as_number(value: object) -> int | None:
+    if isinstance(value, int):
+        return None if isinstance(value, bool) else value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
-        del rest[name]
         return int(value)
-    if value is None:
-        rest.pop(name, None)
     return None
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+_CONVERTERS: Mapping[str, Callable[[object], object | None]] = {
+    "correlation_id": _as_text,
+    "reply_to": _as_text,
+    "delivery_mode": _as_number,
+    "priority": _as_number,
+    "expiration": _as_text,
+    "message_id": _as_text,
+    "timestamp": _as_it_is,
+    "type": _as_text,
+    "user_id": _as_text,
+    "app_id": _as_text,
+    "cluster_id": _as_text,
+}
+"""By property; each returns `None` for a value of an unexpected type, which then becomes an extra."""
 
 
 def _read_delivery_info(info: object, headers: Mapping[str, object], queue: str) -> DeliveryInfo:
@@ -264,9 +277,7 @@ def _read_delivery_info(info: object, headers: Mapping[str, object], queue: str)
 
 
 def _read_tag(tag: object) -> str | None:
-    if isinstance(tag, str):
-        return tag or None
-    return str(tag) if isinstance(tag, int) and not isinstance(tag, bool) else None
+    return _as_text(tag) or None
 
 
 def _text(value: object, field: str) -> str | None:
