@@ -16,6 +16,8 @@ from typing import Final, NamedTuple
 
 from celeriac_protocol.errors import RemoteProtocolError
 from celeriac_protocol.message import Message, Properties
+from celeriac_protocol.names import EVENT_BATCH_KEY as BATCH_ROUTING_KEY
+from celeriac_protocol.names import event_routing_key as routing_key
 from celeriac_protocol.serializers import dumps, loads
 
 __all__ = [
@@ -33,9 +35,6 @@ __all__ = [
     "routing_key",
     "task_state",
 ]
-
-BATCH_ROUTING_KEY: Final = "task.multi"
-"""Of a message whose body is a list of task events. Spec: control-and-events#2.5."""
 
 _TEXT: Final = "text"
 _INTEGER: Final = "integer"
@@ -304,11 +303,6 @@ def _fits(value: object, kind: str) -> bool:
     if kind == _LOAD:
         return isinstance(value, list | tuple) and all(_fits(item, _NUMBER) for item in value)
     return True
-
-
-def routing_key(type: str) -> str:
-    """Return the routing key of an event's message: ``worker-elect-ack`` → ``worker.elect.ack``."""
-    return type.replace("-", ".")
 
 
 def task_state(type: str) -> str | None:

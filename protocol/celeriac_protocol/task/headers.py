@@ -35,7 +35,13 @@ from celeriac_protocol.signature import ABSENT
 from celeriac_protocol.task.model import Limits, TaskHeaders, TimeLimit
 from celeriac_protocol.times import parse_iso8601
 
-__all__ = ["STANDARD_HEADERS", "header_table", "read_table"]
+__all__ = [
+    "STANDARD_HEADERS",
+    "header_table",
+    "instant_text",
+    "read_compression",
+    "read_table",
+]
 
 STANDARD_HEADERS: Final = (
     "lang",
