@@ -128,7 +128,7 @@ def body_dict(task: TaskMessage) -> dict[str, object]:
         "utc": task.utc,
         "callbacks": None if embed.callbacks is None else list(embed.callbacks),
         "errbacks": None if embed.errbacks is None else list(embed.errbacks),
-        "timelimit": list(headers.timelimit),
+        "timelimit": tuple(headers.timelimit),
         "taskset": headers.group,
         "chord": embed.chord,
     }

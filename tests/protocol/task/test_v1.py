@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from typing import Any
 
 import pytest
@@ -115,6 +116,13 @@ def test_protocol_1_has_its_own_keys_and_no_others() -> None:
         "retries": 0, "eta": None, "expires": None, "utc": False, "callbacks": None,
         "errbacks": None, "timelimit": [None, None], "taskset": "g", "chord": None,
     }  # fmt: skip
+
+
+def test_pickle_shows_that_limits_and_arguments_are_tuples_in_protocol_1() -> None:
+    task = TaskMessage(headers=TaskHeaders(task="t", id="1"), args=[2, 3], version=1)
+    body = pickle.loads(encode(task, serializer="pickle").body)
+    assert (body["args"], body["timelimit"]) == ((2, 3), (None, None))
+    assert type(body["timelimit"]) is tuple
 
 
 def test_protocol_1_refuses_to_lose_the_rest_of_a_chain() -> None:
