@@ -284,6 +284,7 @@ class Exchange:
         self.broker: BrokerTap = deployment.ground.broker
         self.results: ResultTap | None = deployment.ground.results
         self._gates: list[Gate] = []
+        self.processes: list[ManagedProcess] = [self.worker, self.producer.client.process]
 
     def producer_with(self, **settings: object) -> Producer:
         """Return a producer whose app has other settings."""

@@ -16,7 +16,7 @@ from celeriac_conformance.exchange import Deployment, Exchange
 from celeriac_conformance.known_failures import KnownFailure, find, read_known_failures, unmatched
 from celeriac_conformance.matrix import Cell, Matrix, MatrixError, read_matrix
 from celeriac_conformance.outcomes import Outcome, Verdicts, decide
-from celeriac_conformance.processes import stop_all
+from celeriac_conformance.processes import ManagedProcess, stop_all
 from celeriac_conformance.runtimes.base import CannotSetUpError, Runtime
 from celeriac_conformance.runtimes.process import ProcessRuntime
 
@@ -236,9 +236,8 @@ class ConformancePlugin:
         if outcome is not None:
             self.verdicts.record(case_id, cell.id, outcome)
             report.user_properties.append(("outcome", str(outcome)))
-        found = getattr(item, "funcargs", {}).get("exchange")
-        if report.failed and isinstance(found, Exchange):
-            for process in (found.worker, found.producer.client.process):
+        if report.failed:
+            for process in _processes_of(item):
                 report.sections.append(
                     (f"log of the {process.name} (pid {process.pid})", process.tail())
                 )
@@ -283,6 +282,12 @@ def _cell_of(item: pytest.Item) -> Cell | None:
 def _cell_id(item: pytest.Item) -> str:
     cell = _cell_of(item)
     return "" if cell is None else cell.id
+
+
+def _processes_of(item: pytest.Item) -> list[ManagedProcess]:
+    """Return the programs behind an item's fixtures: whatever they list as `processes`."""
+    fixtures = getattr(item, "funcargs", {}).values()
+    return [process for value in fixtures for process in getattr(value, "processes", ())]
 
 
 def _property(item: pytest.Item, name: str) -> str | None:

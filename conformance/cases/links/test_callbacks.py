@@ -53,7 +53,7 @@ def test_a_callback_can_have_a_callback(exchange: Exchange) -> None:
     sent = exchange.producer.send("add", [1, 1], link=[call("add", 10).link(call("collect"))])
     (first,) = exchange.producer.wait(sent).children
     request = exchange.wait_run(first)[0].request
-    assert (request["args"], request["parent_id"]) == ((2, 10), sent.id)
+    assert (list(request["args"]), request["parent_id"]) == ([2, 10], sent.id)
     second = exchange.journal.wait(event="run", task="collect", parent_id=first.id)[0]
     assert second.extra["args"] == [12]
     assert second.request["root_id"] == sent.id
