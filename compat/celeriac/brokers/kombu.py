@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, cast
 
-from celeriac.brokers.base import Broker, BrokerLostError, Delivery, Tag
+from celeriac.brokers.base import Broker, BrokerError, BrokerLostError, Delivery, Tag
 from celeriac.brokers.kombu_amqp import AmqpConsumer
 from celeriac.brokers.kombu_connection import (
     ConnectionMaker,
@@ -69,6 +70,7 @@ class KombuBroker(Broker):
         )
         self._connection: Any = None
         self._consumer: Consumer | None = None
+        self._is_lost = False
         self._epoch = 0
         self._memory: dict[str, Any] = {}
         """What a consumer leaves for its successor after a loss."""
@@ -81,6 +83,7 @@ class KombuBroker(Broker):
         with broker_errors(lambda: None, f"connecting to {self.display_url}", declaring=True):
             connection = self._maker.open()
         self._connection = connection
+        self._is_lost = False
         with self._errors("preparing to consume", declaring=True):
             self._consumer = self._make_consumer(connection)
         self._epoch += 1
@@ -105,10 +108,20 @@ class KombuBroker(Broker):
         self._epoch += 1
         if consumer is not None:
             try:
-                consumer.close()
-            except Exception as exc:  # noqa: BLE001 - lost already, and that is what is wanted
+                if not self._is_lost:
+                    consumer.close()
+            except Exception as exc:  # noqa: BLE001 - so it is lost
                 logger.debug("closing the connection to %s: %r", self.display_url, exc)
+                self._is_lost = True
+            if self._is_lost:
+                self._leave_lost(consumer)
         abandon(connection)
+
+    def _leave_lost(self, consumer: Consumer) -> None:
+        try:
+            consumer.lost()
+        except Exception as exc:  # noqa: BLE001 - nothing more can be done with it
+            logger.debug("leaving the lost connection to %s: %r", self.display_url, exc)
 
     def after_fork_in_child(self) -> None:
         """Close the inherited sockets without a word to the broker."""
@@ -117,8 +130,14 @@ class KombuBroker(Broker):
         if consumer is not None:
             consumer.forget()
 
-    def _errors(self, doing: str, *, declaring: bool = False) -> Any:
-        return broker_errors(lambda: self._connection, doing, declaring=declaring)
+    @contextmanager
+    def _errors(self, doing: str, *, declaring: bool = False) -> Iterator[None]:
+        try:
+            with broker_errors(lambda: self._connection, doing, declaring=declaring):
+                yield
+        except BrokerError:
+            self._is_lost = True
+            raise
 
     def _open(self) -> Consumer:
         if self._consumer is None:
@@ -164,6 +183,8 @@ class KombuBroker(Broker):
     def ack(self, tags: Sequence[Tag]) -> None:
         """Acknowledge."""
         consumer, handles = self._fresh(tags)
+        if len(handles) < len(tags):
+            self._settle_late(tags)
         if consumer is not None and handles:
             with self._errors("acknowledging"):
                 consumer.ack(handles)
@@ -171,6 +192,8 @@ class KombuBroker(Broker):
     def reject(self, tags: Sequence[Tag], *, requeue: bool) -> None:
         """Refuse."""
         consumer, handles = self._fresh(tags)
+        if len(handles) < len(tags) and not requeue:
+            self._settle_late(tags)
         if consumer is not None and handles:
             with self._errors("rejecting"):
                 consumer.reject(handles, requeue=requeue)
@@ -183,8 +206,19 @@ class KombuBroker(Broker):
                 consumer.renew(handles)
 
     def _fresh(self, tags: Sequence[Tag]) -> tuple[Consumer | None, list[Any]]:
-        epoch = self._epoch
-        return self._consumer, [handle for age, handle in tags if age == epoch]  # type: ignore[misc, str-unpack]
+        handles = []
+        for tag in tags:
+            epoch, handle = cast("tuple[int, Any]", tag)
+            if epoch == self._epoch:
+                handles.append(handle)
+        return self._consumer, handles
+
+    def _settle_late(self, tags: Sequence[Tag]) -> None:
+        """Note what was settled while there is no connection, where the broker still tracks it by the same tag."""
+        orphans = self._memory.get("orphans")
+        if orphans:
+            handles = {cast("tuple[int, Any]", tag)[1] for tag in tags}
+            self._memory["settled"] |= handles & orphans.keys()
 
     def heartbeat(self) -> float | None:
         """Send or check heartbeats, sweep, restore: what is due from time to time."""

@@ -99,6 +99,9 @@ class Consumer(ABC):
     def close(self) -> None:
         """Leave orderly: what is held goes back to its queue."""
 
+    def lost(self) -> None:
+        """The connection is gone: do without it what can be done; nothing is sent."""
+
     def forget(self) -> None:
         """In a forked child: close the inherited sockets without using them."""
 

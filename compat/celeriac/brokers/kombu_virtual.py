@@ -180,6 +180,10 @@ class PolledConsumer(VirtualConsumer):
         self.reject(list(self._held), requeue=True)
         self.connection.release()
 
+    def lost(self) -> None:
+        """Put back what can be put back: such a broker is a file or this process."""
+        self.close()
+
 
 class TakingChannel:
     """What `PolledConsumer` needs of a channel."""
