@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from celeriac_protocol.message import Message, Properties
-from celeriac_protocol.serializers import accept_set
+from celeriac_protocol.serializers import accept_set, register, unregister
+from celeriac_protocol.serializers.auth import SecureSerializer
 from celeriac_protocol.task import (
     Embed,
     TaskHeaders,
@@ -184,6 +186,26 @@ def test_a_plain_protocol_1_call_has_an_empty_header_table() -> None:
     message = encode(replace(task, version=1))
     assert table_bytes(message.headers) == header.headers_bytes
     assert len(message.body) == header.body_size
+
+
+def test_a_signed_body_is_read_through_its_certificate() -> None:
+    document = sample("signed")
+    certificate = document["certificate"].encode()
+    now = datetime(2027, 1, 1, tzinfo=UTC)
+    register(SecureSerializer(None, certificate, [certificate], now=now))
+    try:
+        message = Message(
+            {"task": "proj.add", "id": "1"},
+            Properties(
+                content_type=document["content_type"],
+                content_encoding=document["content_encoding"],
+            ),
+            document["body"].encode(),
+        )
+        task = decode(message, accept=accept_set(["auth"]))
+    finally:
+        unregister("auth")
+    assert (task.args, task.kwargs, task.embed) == ((2, 3), {}, Embed())
 
 
 def test_the_embed_is_written_in_the_order_of_the_specification() -> None:
