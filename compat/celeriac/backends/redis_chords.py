@@ -5,7 +5,7 @@ All keys are the group key and a suffix::
     .j  zset (list in 4.4, or with result_chord_ordered=False)  encoded parts, scored by their place in the header
     .t  int     parts added by add_to_chord
     .s  int     parts the sender announced
-    .d  set     "<task id>:<group index>" of the parts already counted (5.7)
+    .d  set     "<task id>:<group index, or +inf>" of the parts already counted (5.7)
     .c  text    who sends the body, or "done" (5.7)
     no suffix   the header's GroupResult, only when it holds nested groups
 
@@ -131,10 +131,11 @@ class RedisChords:
         """Count a part; the state goes to the one caller that completes the chord."""
         token = uuid4().hex
         keys = [self._keys.group(group_id, suffix) for suffix in (".j", ".t", ".s", ".d", ".c", "")]
+        score = "+inf" if part.group_index is None else str(part.group_index)
         arguments = [
             encode_part(self._codec, part),
-            "+inf" if part.group_index is None else str(part.group_index),
-            f"{part.task_id}:{part.group_index}",
+            score,
+            f"{part.task_id}:{score}",
             self._ttl_s,
             token,
             self._claim_ttl_s,

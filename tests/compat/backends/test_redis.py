@@ -373,6 +373,11 @@ def test_chord_keys_are_celerys(server: Any, redis_url: str) -> None:
     assert 290 < server.ttl("celery-taskset-meta-G.c") <= 300
 
 
+def test_a_part_without_an_index_is_noted_as_real_workers_do(server: Any, redis_url: str) -> None:
+    make(redis_url).add_chord_part("G", ChordPart("a", "SUCCESS", 1, None))
+    assert server.smembers("celery-taskset-meta-G.d") == {b"a:+inf"}
+
+
 def test_a_failed_chord_keeps_its_parts_and_loses_its_size(server: Any, redis_url: str) -> None:
     backend = make(redis_url)
     backend.start_chord("G", 1)
