@@ -21,7 +21,8 @@ class ConnectionGivenUpError(Exception):
 
 
 class Reconnector:
-    """Back-off between attempts: 0.5, 1, 2, 4 … seconds up to `max_wait_s`, each with jitter.
+    """Back-off between attempts: 0.5, 1, 2, 4 … seconds up to `max_wait_s`, each with jitter: once the broker is back,
+    tasks are served within seconds.
 
     Args:
         retry: Reconnect after a loss (`broker_connection_retry`).
@@ -37,7 +38,7 @@ class Reconnector:
         retry: bool = True,
         retry_on_startup: bool = True,
         max_retries: int | None = None,
-        max_wait_s: float = 30.0,
+        max_wait_s: float = 8.0,
         jitter: random.Random | None = None,
     ) -> None:
         self.retry = retry
