@@ -63,6 +63,13 @@ def _forward_reflected(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
+def _show_own_text(cls: type) -> None:
+    """Let the class keep its docstring and module, and its instances show those of their objects."""
+    for attribute in ("doc", "module"):
+        text = _ClassText(getattr(cls, f"__{attribute}__") or "", _own_or_forwarded(attribute))
+        setattr(cls, f"__{attribute}__", text)
+
+
 class Proxy:
     """Stands for whatever `local(*args, **kwargs)` returns, asked anew at every use.
 
@@ -97,6 +104,10 @@ class Proxy:
         _set(self, "_Proxy__name", name)
         _set(self, "_Proxy__doc", __doc__)
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _show_own_text(cls)
+
     def _get_current_object(self) -> Any:
         """Return the object this stands for."""
         return _get(self, "_Proxy__local")(
@@ -113,10 +124,7 @@ class Proxy:
 
     @property
     def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
-        try:
-            found: dict[str, Any] = self._get_current_object().__dict__
-        except RuntimeError as exc:
-            raise AttributeError("__dict__") from exc
+        found: dict[str, Any] = self._get_current_object().__dict__
         return found
 
     def __getattr__(self, name: str) -> Any:
@@ -266,11 +274,7 @@ class PromiseProxy(Proxy):
         return None
 
 
-# A class finds these two in its own namespace, an instance through the descriptor.
-for _cls in (Proxy, PromiseProxy):
-    for _attribute in ("doc", "module"):
-        _text = _ClassText(getattr(_cls, f"__{_attribute}__"), _own_or_forwarded(_attribute))
-        setattr(_cls, f"__{_attribute}__", _text)
+_show_own_text(Proxy)
 
 
 def unevaluated(obj: object) -> bool:

@@ -128,7 +128,9 @@ MODULES: dict[str, ModuleTable] = {
     "celery.events": _served("Monitoring events.", "celeriac.events", is_package=True),
     "celery.events.state": _served("State of a cluster.", "celeriac.events.cluster_state"),
     "celery.exceptions": _served("Exceptions.", "celeriac.exceptions"),
-    "celery.execute": _served("Old home of send_task.", send_task="celeriac.app.compat:send_task"),
+    "celery.execute": _served(
+        "Old home of send_task.", send_task="celeriac.app.old_names:send_task"
+    ),
     "celery.fixups": _served("Framework integrations.", is_package=True),
     "celery.fixups.django": _served("Django.", "celeriac.contrib.django"),
     "celery.loaders": _served(
@@ -145,14 +147,13 @@ MODULES: dict[str, ModuleTable] = {
     ),
     "celery.local": _served("Proxies.", "celeriac.local"),
     "celery.platforms": _served("Processes.", "celeriac.platforms"),
-    "celery.registry": _served("Tasks of the current app.", tasks="celeriac.app.compat:tasks"),
+    "celery.registry": _served("Tasks of the current app.", tasks="celeriac.app.old_names:tasks"),
     "celery.result": _served("Results.", "celeriac.result"),
     "celery.schedules": _served("Schedules.", "celeriac.schedules"),
     "celery.security": _served("Signed messages.", "celeriac.app.security"),
     "celery.signals": _served("Signals.", "celeriac.signals"),
     "celery.states": _served("States.", "celeriac.states"),
-    "celery.utils": _served("Helpers.", "celeriac.helpers", is_package=True),
-    "celery.utils.collections": _served("Mappings.", "celeriac.helpers.collections"),
+    "celery.utils": _served("Helpers.", "celeriac.helpers.names", is_package=True),
     "celery.utils.dispatch": _served("Signals.", is_package=True, Signal="celeriac.signals:Signal"),
     "celery.utils.dispatch.signal": _served("Signals.", Signal="celeriac.signals:Signal"),
     "celery.utils.functional": _served("Functions.", "celeriac.helpers.functional"),

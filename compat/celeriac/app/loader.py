@@ -296,9 +296,14 @@ class BaseLoader:
 class AppLoader(BaseLoader):
     """The loader of an app that names its configuration source, if it has one."""
 
+    __module__ = "celery.loaders.app"  # reports and banners show it
+
 
 class DefaultLoader(BaseLoader):
     """The loader of the default app: reads the module ``celeryconfig``."""
+
+    __module__ = "celery.loaders.default"
+    __qualname__ = "Loader"
 
     def setup_settings(self, settings: Any) -> Any:
         """Return what was read, for a subclass to change."""

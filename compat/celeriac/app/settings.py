@@ -184,8 +184,9 @@ class Settings(MutableMapping[str, Any]):
         return tuple(found)
 
     def _look_up(self, key: str) -> Any:
+        layers = self.maps  # first: loading may bring the prefix that the spellings need
         spellings = self._spellings(key)
-        for layer in self.maps:
+        for layer in layers:
             for name in spellings:
                 value = layer.get(name, _MISSING)
                 if value is not _MISSING:
