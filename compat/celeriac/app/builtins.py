@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac.app.failure import fail_signature
 from celeriac.app.state import connect_on_app_finalize
@@ -34,34 +34,43 @@ BUILTIN_TASKS = (
 )
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _builtin(app: Celery, name: str, **options: Any) -> Callable[[F], F]:
+    """Return a decorator that registers a task with this app only, at once."""
+    decorator: Callable[[F], F] = app.task(name=name, shared=False, lazy=False, **options)
+    return decorator
+
+
 @connect_on_app_finalize
 def add_builtin_tasks(app: Celery) -> None:
     """Register the built-in tasks with an app that is being finalized."""
 
-    @app.task(name="celery.backend_cleanup", shared=False, lazy=False)
+    @_builtin(app, "celery.backend_cleanup")
     def backend_cleanup() -> None:
         app.backend.cleanup()
 
-    @app.task(name="celery.accumulate", shared=False, lazy=False)
+    @_builtin(app, "celery.accumulate")
     def accumulate(*args: Any, **kwargs: Any) -> Any:
         index = kwargs.get("index")
         return args[index] if index is not None else args
 
-    @app.task(name="celery.map", shared=False, lazy=False)
+    @_builtin(app, "celery.map")
     def xmap(task: Any, it: Iterable[Any]) -> list[Any]:
         run = maybe_signature(task, app=app).type
         return [run(item) for item in it]
 
-    @app.task(name="celery.starmap", shared=False, lazy=False)
+    @_builtin(app, "celery.starmap")
     def xstarmap(task: Any, it: Iterable[Any]) -> list[Any]:
         run = maybe_signature(task, app=app).type
         return [run(*item) for item in it]
 
-    @app.task(name="celery.chunks", shared=False, lazy=False)
+    @_builtin(app, "celery.chunks")
     def chunks(task: Any, it: Iterable[Any], n: int) -> Any:
         return make_chunks.apply_chunks(task, it, n, app)
 
-    @app.task(name="celery.group", bind=True, shared=False, lazy=False)
+    @_builtin(app, "celery.group", bind=True)
     def group(
         self: Any,
         tasks: Sequence[Any],
@@ -74,11 +83,11 @@ def add_builtin_tasks(app: Celery) -> None:
         made = sent.apply_async(partial_args, task_id=group_id, add_to_parent=add_to_parent)
         return result_from_tuple(result, app) if result else made
 
-    @app.task(name="celery.chain", shared=False, lazy=False)
+    @_builtin(app, "celery.chain")
     def chain(*args: Any, **kwargs: Any) -> None:
         raise NotImplementedError("chain is not a real task")
 
-    @app.task(name="celery.chord", bind=True, ignore_result=False, shared=False, lazy=False)
+    @_builtin(app, "celery.chord", bind=True, ignore_result=False)
     def chord(
         self: Any,
         header: Any,
@@ -95,14 +104,7 @@ def add_builtin_tasks(app: Celery) -> None:
             return made.apply(partial_args, kwargs)
         return made.apply_async(partial_args, kwargs, interval=interval, max_retries=max_retries)
 
-    @app.task(
-        name="celery.chord_unlock",
-        bind=True,
-        max_retries=None,
-        ignore_result=True,
-        shared=False,
-        lazy=False,
-    )
+    @_builtin(app, "celery.chord_unlock", bind=True, max_retries=None, ignore_result=True)
     def chord_unlock(
         self: Any,
         group_id: str,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from celeriac.canvas import Signature, chain, chord, group, maybe_signature
@@ -33,25 +33,36 @@ def replace(task: Task, sig: Signature) -> Any:
     if isinstance(sig, chain) and not sig.tasks:
         raise ImproperlyConfigured("Cannot replace with an empty chain")
     sig = sig.clone()
+    # A task has one value, so a group's list is collected under the task's id.
     if isinstance(sig, group):
-        sig = chord(sig.tasks, app.tasks["celery.accumulate"].s(index=0), app=app)
+        sig = chord(sig.tasks, _collector(app), app=app)
+    elif isinstance(sig, chain) and isinstance(sig.tasks[-1], group):
+        sig = sig | _collector(app)
     for callback in _listed(request.callbacks):
         sig.link(maybe_signature(callback, app=app))
     for errback in _listed(request.errbacks):
         sig.link_error(maybe_signature(errback, app=app))
+    # The id first: what is appended from the rest of the chain has ids already.
+    sig.freeze(request.id)
     nesting = request.replaced_task_nesting + 1
-    sig.freeze(
-        request.id,
-        group_id=request.group,
+    for step in reversed(request.chain or ()):
+        following = maybe_signature(step, app=app, clone=True)
+        sig = sig | following.set(replaced_task_nesting=nesting)
+    sig.set(
         chord=request.chord,
-        root_id=request.root_id,
+        group_id=request.group,
         group_index=request.group_index,
+        root_id=request.root_id,
+        replaced_task_nesting=nesting,
     )
-    _nest(sig, nesting)
-    remaining = [_nested_step(step, nesting) for step in request.chain or ()]
-    if remaining:
-        _append_steps(sig, remaining)
+    for part in sig.tasks if isinstance(sig, chain) else getattr(sig, "members", ()):
+        part.options["replaced_task_nesting"] = nesting
     return task.on_replace(sig)
+
+
+def _collector(app: Any) -> Signature:
+    made: Signature = app.tasks["celery.accumulate"].s(index=0)
+    return made
 
 
 def send(task: Task, sig: Signature) -> Any:
@@ -71,32 +82,6 @@ def _listed(value: Any) -> Sequence[Any]:
     if not value:
         return ()
     return value if isinstance(value, list | tuple) else [value]
-
-
-def _nest(sig: Signature, nesting: int) -> None:
-    """Note on every task of the replacement how often the original was replaced."""
-    if isinstance(sig, chain):
-        for step in sig.tasks:
-            _nest(step, nesting)
-    elif isinstance(sig, chord):
-        for member in sig.tasks:
-            _nest(member, nesting)
-    sig.options["replaced_task_nesting"] = nesting
-
-
-def _nested_step(step: Mapping[str, Any], nesting: int) -> dict[str, Any]:
-    options = {**(step.get("options") or {}), "replaced_task_nesting": nesting}
-    return {**step, "options": options}
-
-
-def _append_steps(sig: Signature, remaining: list[dict[str, Any]]) -> None:
-    """Let the rest of the replaced task's chain, in reverse order, follow the replacement."""
-    if isinstance(sig, chain):
-        _append_steps(sig.tasks[-1], remaining)
-    elif isinstance(sig, chord):
-        _append_steps(sig.body, remaining)
-    else:
-        sig.options["chain"] = [*remaining, *_listed(sig.options.get("chain"))]
 
 
 def add_to_chord(task: Task, sig: Signature, *, lazy: bool = False) -> Any:

@@ -99,11 +99,6 @@ def retry(
             task_args=signature.args,
             task_kwargs=signature.kwargs,
         )
-    if request.is_eager:
-        # No message: whoever runs the task eagerly repeats it from the signature.
-        signature.options.pop("is_eager", None)
-        for name in ("countdown", "eta"):
-            signature.options.pop(name, None)
     result = Retry(exc=exc, when=eta or countdown, is_eager=request.is_eager, sig=signature)
     if not request.is_eager:
         try:

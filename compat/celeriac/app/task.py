@@ -391,7 +391,8 @@ class Task:
     def signature(self, args: Any = None, *starargs: Any, **starkwargs: Any) -> Signature:
         """Return a signature of this task: ``signature(args, kwargs, **options)``."""
         starkwargs.setdefault("app", self.app)
-        return signature(self, args, *starargs, **starkwargs)
+        made: Signature = signature(self, args, *starargs, **starkwargs)
+        return made
 
     subtask = signature
 
@@ -532,7 +533,7 @@ class Task:
 
     @property
     def __name__(self) -> str:
-        return type(self).__name__
+        return str(type(self).__name__)
 
     def __repr__(self) -> str:
         main = getattr(self.app, "main", None) or "__main__"

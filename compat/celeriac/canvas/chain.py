@@ -14,6 +14,7 @@ from typing import Any
 
 from celeriac.canvas.chord import chord, refuse_chords
 from celeriac.canvas.group import group
+from celeriac.canvas.mapped import chunks
 from celeriac.canvas.signature import Signature, listed, maybe_signature, shorten
 
 __all__ = ["chain", "flattened"]
@@ -83,16 +84,8 @@ class chain(Signature, metaclass=_Composing):  # noqa: N801 - the public name
     def tasks(self, value: Any) -> None:
         self.kwargs["tasks"] = value
 
-    @property
-    def app(self) -> Any:
-        """The app that applies it: its own, that of its first step, or the current one."""
-        if self._app is None and self.tasks:
-            self._app = getattr(self.tasks[0], "_app", None)
-        return super().app
-
-    @app.setter
-    def app(self, app: Any) -> None:
-        self._app = app
+    def _parts(self) -> Iterable[Any]:
+        return self.tasks
 
     def clone(
         self,
@@ -215,7 +208,7 @@ class chain(Signature, metaclass=_Composing):  # noqa: N801 - the public name
         steps[0].apply_async(chain=pending, producer=producer or publisher, **options)
         return results[-1]
 
-    def apply(  # type: ignore[override]
+    def apply(
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
@@ -277,6 +270,9 @@ def _unfolded(task: Any, app: Any) -> list[Any]:
         return flattened(members, app)
     if isinstance(task, chord):
         return _split(task, app)
+    if isinstance(task, chunks):
+        # A step has one value, so it is not the group that is sent but the task that sends it.
+        return [Signature(dict(task), app=app)]
     return [task]
 
 
@@ -293,7 +289,8 @@ def _split(task: chord, app: Any) -> list[Any]:
 def _append(steps: list[Any], step: Any, app: Any) -> None:
     previous = steps[-1] if steps else None
     if isinstance(previous, group):
-        steps[-1] = chord(previous, body=step, app=app)
+        # The key is in the messages of Celery too, even without a value.
+        steps[-1] = chord(previous, body=step, app=app, root_id=None)
         return
     # A chord whose body is a group: what follows waits for that group, as in any chain.
     holder = previous if isinstance(previous, chord) else None

@@ -15,12 +15,22 @@ __all__ = ["chord", "count_parts", "refuse_chords"]
 _NOT_OF_THE_BODY = frozenset({"parent_id", "countdown", "eta", "link", "link_error", "router"})
 """Options of a chord that its body does not take over; links are added to its own."""
 _NOT_OF_THE_HEADER = frozenset(
-    {"task_id", "chain", "link", "link_error", "chord", "add_to_parent", "group_id", "group_index"}
+    {
+        "task_id",
+        "chain",
+        "link",
+        "link_error",
+        "chord",
+        "add_to_parent",
+        "group_id",
+        "group_index",
+        "replaced_task_nesting",
+    }
 )
 """Options of a chord that are about its body alone."""
 
 
-def _parts(header: Any) -> Any:
+def _tasks_of(header: Any) -> Any:
     """Return the header's tasks for what a caller gave as header."""
     if isinstance(header, Mapping):
         header = maybe_signature(header)
@@ -55,7 +65,7 @@ class chord(Signature):  # noqa: N801 - the public name
         app: Any = None,
         **options: Any,
     ) -> None:
-        tasks = _parts(header)
+        tasks = _tasks_of(header)
         made = [maybe_signature(member, app=app) for member in tasks]
         super().__init__(
             task,
@@ -105,21 +115,10 @@ class chord(Signature):  # noqa: N801 - the public name
     @property
     def members(self) -> list[Any]:
         """The header's tasks as a list, those of groups inside it in their place."""
-        return list(_spliced(_parts(self.tasks), self._app))
+        return list(_spliced(_tasks_of(self.tasks), self._app))
 
-    @property
-    def app(self) -> Any:
-        """The app that applies it: its own, the body's, a header task's, or the current one."""
-        if self._app is None:
-            candidates = [self.body, *_parts(self.tasks)]
-            self._app = next(
-                (found for task in candidates if (found := getattr(task, "_app", None))), None
-            )
-        return super().app
-
-    @app.setter
-    def app(self, app: Any) -> None:
-        self._app = app
+    def _parts(self) -> Iterable[Any]:
+        return [self.body, *_tasks_of(self.tasks)]
 
     def clone(
         self,
@@ -157,7 +156,7 @@ class chord(Signature):  # noqa: N801 - the public name
         With the setting `task_allow_error_cb_on_chord_header` also for each header task that fails.
         """
         if self.app.conf.task_allow_error_cb_on_chord_header:
-            for task in _parts(self.tasks):
+            for task in _tasks_of(self.tasks):
                 task.link_error(maybe_signature(errback, app=self._app).clone(immutable=True))
         if self.body is not None:
             self.body.link_error(errback)
@@ -165,7 +164,7 @@ class chord(Signature):  # noqa: N801 - the public name
 
     def set_immutable(self, immutable: bool) -> None:
         """Make every header task immutable, or mutable."""
-        for task in _parts(self.tasks):
+        for task in _tasks_of(self.tasks):
             task.set_immutable(immutable)
 
     # -- freezing and applying ----------------------------------------------------------------------------
@@ -303,10 +302,10 @@ class chord(Signature):  # noqa: N801 - the public name
             ),
         )
         if parent is not None and options.get("add_to_parent", True):
-            parent.add_trail(result)
+            parent.add_trail(result.parent)
         return result
 
-    def apply(  # type: ignore[override]
+    def apply(
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,

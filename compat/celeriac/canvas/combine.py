@@ -45,9 +45,9 @@ def _after_chain(left: chain, right: Signature) -> Any:
     steps = left.unchain_tasks()
     if not steps:
         return chain.of([right], app=left._app)
-    last = steps[-1]
-    if isinstance(last, group) or (isinstance(last, chord) and not isinstance(right, group)):
-        steps[-1] = combine(last, right)
+    # A group after a group stays one for now: the chain makes a chord of the two when it is sent.
+    if isinstance(steps[-1], group | chord) and not isinstance(right, group):
+        steps[-1] = combine(steps[-1], right)
     else:
         steps.append(right)
     return chain.of(steps, app=left._app)

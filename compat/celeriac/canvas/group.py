@@ -62,19 +62,8 @@ class group(Signature):  # noqa: N801 - the public name
     def tasks(self, value: Any) -> None:
         self.kwargs["tasks"] = value
 
-    @property
-    def app(self) -> Any:
-        """The app that applies it: its own, that of a member, or the current one."""
-        if self._app is None:
-            for member in self.tasks:
-                if getattr(member, "_app", None) is not None:
-                    self._app = member._app
-                    break
-        return super().app
-
-    @app.setter
-    def app(self, app: Any) -> None:
-        self._app = app
+    def _parts(self) -> Iterable[Any]:
+        return self.tasks
 
     def clone(
         self,
@@ -84,7 +73,8 @@ class group(Signature):  # noqa: N801 - the public name
     ) -> Any:
         """Return a copy; arguments are added to every member."""
         _, _, options = self.merged(None, None, opts)
-        made = group([member.clone(args, kwargs) for member in self.tasks], app=self._app)
+        members = [member.clone(args, kwargs) for member in self.tasks]
+        made = group(tuple(members) if isinstance(self.tasks, tuple) else members, app=self._app)
         made.options = options
         made.immutable = self.immutable
         return made
@@ -249,7 +239,7 @@ class group(Signature):  # noqa: N801 - the public name
             made.apply_async(producer=producer, add_to_parent=False, chord=chord, **shared)
         return group_result
 
-    def apply(  # type: ignore[override]
+    def apply(
         self,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,

@@ -133,9 +133,9 @@ class chunks(Signature):  # noqa: N801 - the public name
         **options: Any,
     ) -> Any:
         """Publish the group."""
-        return self.group().apply_async(
-            args, kwargs, **({"route_name": route_name} if route_name else {}), **options
-        )
+        if route_name is not None:
+            options["route_name"] = route_name
+        return self.group().apply_async(args, kwargs, **options)
 
     def __call__(self, **options: Any) -> Any:
         """Publish the group."""

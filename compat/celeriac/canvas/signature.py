@@ -105,9 +105,10 @@ class Signature(dict[str, Any]):
             InvalidTaskError: The form lacks a task or options, or a part has the wrong type.
         """
         form = normalize(d)
-        kind = cls.TYPES.get(form["subtask_type"] or "")  # type: ignore[call-overload]
+        kind: Any = cls.TYPES.get(str(form["subtask_type"]))
         if kind is not None and kind is not cls:
-            return kind.from_dict(form, app=app)
+            made: Signature = kind.from_dict(form, app=app)
+            return made
         return Signature(form, app=app)
 
     # -- fields -------------------------------------------------------------------------------------------
@@ -188,14 +189,25 @@ class Signature(dict[str, Any]):
 
     @property
     def app(self) -> Any:
-        """The app that applies it."""
+        """The app that applies it: its own, that of a part of it, or the current one."""
         if self._app is None:
-            self._app = app_or_current()
+            self._app = self._known_app() or app_or_current()
         return self._app
 
     @app.setter
     def app(self, app: Any) -> None:
         self._app = app
+
+    def _known_app(self) -> Any:
+        """Return the app it was made with, or a part of it, or `None`."""
+        if self._app is not None:
+            return self._app
+        parts = (part for part in self._parts() if isinstance(part, Signature))
+        return next((app for part in parts if (app := part._known_app()) is not None), None)
+
+    def _parts(self) -> Iterable[Any]:
+        """Return the signatures this one is made of."""
+        return ()
 
     @property
     def type(self) -> Any:
@@ -245,15 +257,15 @@ class Signature(dict[str, Any]):
     ) -> Any:
         """Return a deep copy with arguments and options added."""
         args, kwargs, options = self.merged(args, kwargs, opts)
-        made = self.from_dict(
-            {
-                **self,
-                "args": tuple(args),
-                "kwargs": copy.deepcopy(dict(kwargs)),
-                "options": copy.deepcopy(options),
-            },
-            app=self._app,
-        )
+        form = {
+            **self,
+            "args": args,
+            "kwargs": copy.deepcopy(dict(kwargs)),
+            "options": copy.deepcopy(options),
+        }
+        # Our own form needs no checks; other kinds know how to put themselves together.
+        plain = type(self) is Signature
+        made = Signature(form, app=self._app) if plain else self.from_dict(form, app=self._app)
         made._type = self._type
         return made
 
@@ -392,8 +404,8 @@ class Signature(dict[str, Any]):
             options["route_name"] = route_name
         task = self._task()
         if task is None:
-            return self.app.send_task(self.task, tuple(args), kwargs, **options)
-        return task.apply_async(tuple(args), kwargs, **options)
+            return self.app.send_task(self.task, args, kwargs, **options)
+        return task.apply_async(args, kwargs, **options)
 
     def delay(self, *partial_args: Any, **partial_kwargs: Any) -> Any:
         """Publish the call, with arguments added."""
@@ -407,7 +419,7 @@ class Signature(dict[str, Any]):
     ) -> EagerResult:
         """Run the call here, with arguments and options added."""
         args, kwargs, options = self.merged(args, kwargs, options)
-        result: EagerResult = self.type.apply(tuple(args), kwargs, **options)
+        result: EagerResult = self.type.apply(args, kwargs, **options)
         return result
 
     def __call__(self, *partial_args: Any, **partial_kwargs: Any) -> Any:
@@ -472,9 +484,6 @@ class Signature(dict[str, Any]):
         made._type = self._type
         memo[id(self)] = made
         return made
-
-    # As a value it is a dict: equal to the same dict, and not hashable.
-    __hash__ = None  # type: ignore[assignment]
 
 
 def signature(varies: Any, *args: Any, **kwargs: Any) -> Any:

@@ -108,7 +108,8 @@ def _stamp_all(tasks: Any, visitor: Any, append: bool, headers: Mapping[str, Any
 
 def _stamp_chord(sig: Any, visitor: Any, append: bool, headers: Mapping[str, Any]) -> None:
     own = _joined(headers, visitor and visitor.on_chord_header_start(sig, **headers))
-    tasks = sig.tasks.tasks if isinstance(sig.tasks, Signature) else sig.tasks
+    header: Any = sig.tasks
+    tasks = header["kwargs"]["tasks"] if isinstance(header, Signature) else header
     _stamp_all(tasks, visitor, append, own)
     if not visitor:
         # Plain stamps are for the header; a body is stamped by name.

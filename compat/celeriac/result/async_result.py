@@ -32,6 +32,10 @@ class ResultBase:
     parent: Any = None
     """Result of what ran before this, in a chain."""
 
+    def as_tuple(self) -> tuple[Any, Any]:
+        """Return the tuple form, as stored in documents."""
+        raise NotImplementedError
+
 
 class AsyncResult(ResultBase):
     """The outcome of one task, by id.

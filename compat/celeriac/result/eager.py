@@ -48,7 +48,7 @@ class EagerResult(AsyncResult):
         """Always true."""
         return True
 
-    def get(
+    def get(  # type: ignore[override]
         self,
         timeout: float | None = None,
         propagate: bool = True,
@@ -69,7 +69,7 @@ class EagerResult(AsyncResult):
             )
         return self._value
 
-    wait = get
+    wait = get  # type: ignore[assignment]
 
     def forget(self) -> None:
         """Nothing is stored."""

@@ -407,7 +407,7 @@ class GroupResult(ResultSet):
             f"[{', '.join(str(result.id) for result in self.results)}]>"
         )
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]
         return hash(self.id)
 
     def __eq__(self, other: object) -> bool:
