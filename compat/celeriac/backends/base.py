@@ -96,7 +96,7 @@ class ResultBackend(ABC):
     """How chords complete here: counted by the store, polled by `celery.chord_unlock`, or not at all."""
     no_chords_text: ClassVar[str] = ""
     """Text of the `NotImplementedError` that starting a chord raises where `chords` is ``refused``."""
-    native_join: ClassVar[bool] = False
+    supports_native_join: ClassVar[bool] = False
     """True: one `wait` serves all members of a group, and a failed member is noticed as soon as it is there."""
     expires_by_itself: ClassVar[bool] = False
     persistent: ClassVar[bool] = True

@@ -114,7 +114,7 @@ class MemoryBackend(KeyValueBackend):
     """The in-process store. Spec: results-and-workflows#2.5."""
 
     chords: ClassVar[Literal["native", "unlock", "refused"]] = "native"
-    native_join = True
+    supports_native_join = True
     expires_by_itself = True
     thread_safe = True
 

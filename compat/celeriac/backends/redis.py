@@ -66,7 +66,7 @@ class RedisBackend(KeyValueBackend):
     """
 
     chords: ClassVar[Literal["native", "unlock", "refused"]] = "native"
-    native_join = True
+    supports_native_join = True
     expires_by_itself = True
 
     def __init__(self, url: str, options: BackendOptions) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
@@ -52,6 +53,8 @@ class RedisClient:
         self._client: Any = None
         self._connection: Any = None
         """Of the pool, kept by `execute`."""
+        self._exchanging = threading.Lock()
+        """Threads that share a backend (`result_backend_thread_safe`) take turns on that connection."""
 
     @property
     def is_inherited(self) -> bool:
@@ -75,15 +78,16 @@ class RedisClient:
         client = self.redis
         if self.target.max_connections is not None:
             return client.execute_command(*command)  # none to spare
-        was_used = self._connection is not None
-        if self._connection is None:
-            self._connection = client.connection_pool.get_connection()
-        try:
+        with self._exchanging:
+            was_used = self._connection is not None
+            if self._connection is None:
+                self._connection = client.connection_pool.get_connection()
+            try:
+                return self._exchange(command)
+            except self.lost:
+                if not was_used:
+                    raise
             return self._exchange(command)
-        except self.lost:
-            if not was_used:
-                raise
-        return self._exchange(command)
 
     def _exchange(self, command: tuple[Any, ...]) -> Any:
         is_answered = False
@@ -149,6 +153,7 @@ class RedisClient:
     def forget(self) -> None:
         """Drop connections without a word to the server, which still talks to the process that opened them."""
         self._client = self._connection = None
+        self._exchanging = threading.Lock()
         self._pid = os.getpid()
 
 

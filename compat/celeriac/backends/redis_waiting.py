@@ -78,7 +78,10 @@ class Subscriptions:
         if self._client.is_inherited:
             self._idle.clear()
         redis = self._client.redis
-        return self._idle.pop() if self._idle else Subscription(redis.pubsub(), self._client)
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return Subscription(redis.pubsub(), self._client)
 
     def give_back(self, subscription: Subscription) -> None:
         """Unsubscribe and keep the connection, or close what cannot be used any more."""

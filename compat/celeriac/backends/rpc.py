@@ -77,7 +77,7 @@ class RpcBackend(ResultBackend):
 
     chords: ClassVar[Literal["native", "unlock", "refused"]] = "refused"
     no_chords_text = 'The "rpc" result backend does not support chords!' + NOTE_ON_CHORDS
-    native_join = True
+    supports_native_join = True
     expires_by_itself = True
     persistent = False
 
