@@ -38,7 +38,7 @@ class BrokerLostError(BrokerError):
 
 
 class BrokerAccessError(BrokerError):
-    """Refused by the broker for good: credentials, virtual host, conflicting declaration. Retrying is slow or useless."""
+    """Refused for good: credentials, virtual host, conflicting declaration. Trying again is slow or useless."""
 
 
 class PublishError(BrokerError):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import socket
 import struct
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -72,7 +71,7 @@ class AmqpConsumer(Consumer):
 
     def _can_share_window(self, queues: Sequence[Any]) -> bool:
         """Whether the broker has one window per channel. RabbitMQ 4 has not, quorum queues never had."""
-        if self.connection.qos_semantics_matches_spec(self._amqp):
+        if self.connection.qos_semantics_matches_spec:
             return False
         return not any(
             (queue.queue_arguments or {}).get("x-queue-type") in ("quorum", "stream")
@@ -171,7 +170,7 @@ class AmqpConsumer(Consumer):
         try:
             while True:
                 drain(timeout=0)
-        except (TimeoutError, socket.timeout):
+        except TimeoutError:
             return
 
     def _on_message(self, queue: str, amqp_message: Any) -> None:

@@ -208,7 +208,7 @@ def broker_errors(
             raise BrokerAccessError(f"{doing}: {exc}") from exc
         if not isinstance(exc, _known(connection())):
             # The client library broke down on what came in; a new connection is a new chance.
-            logger.error("Unexpected error while %s", doing, exc_info=True)
+            logger.exception("Unexpected error while %s", doing)
         raise BrokerLostError(f"{doing}: {exc!r}") from exc
 
 

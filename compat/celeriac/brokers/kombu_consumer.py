@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -19,6 +18,8 @@ __all__ = ["AnyConsumer", "Consumer", "Received", "read_properties"]
 _kombu: Any = kombu
 
 _TEXTS: Final = (
+    "content_type",
+    "content_encoding",
     "correlation_id",
     "reply_to",
     "expiration",
@@ -31,8 +32,6 @@ _TEXTS: Final = (
 _KNOWN: Final = frozenset(
     {
         *_TEXTS,
-        "content_type",
-        "content_encoding",
         "delivery_mode",
         "priority",
         "timestamp",
@@ -108,16 +107,14 @@ class Consumer(ABC):
 
 def read_properties(given: Mapping[str, Any], *, extra: bool) -> Properties:
     """Return basic properties from kombu's mapping, dropping those of a type they cannot have."""
-    texts = {name: value for name in _TEXTS if isinstance(value := given.get(name), str)}
-    rest = {k: v for k, v in given.items() if k not in _KNOWN} if extra else {}
+    fields: dict[str, Any] = {name: _text(given.get(name)) for name in _TEXTS}
+    if extra:
+        fields["extra"] = {k: v for k, v in given.items() if k not in _KNOWN}
     return Properties(
-        content_type=_text(given.get("content_type")),
-        content_encoding=_text(given.get("content_encoding")),
         delivery_mode=_number(given.get("delivery_mode")),
         priority=_number(given.get("priority")),
         timestamp=given.get("timestamp"),
-        **({"extra": rest} if rest else {}),
-        **texts,
+        **fields,
     )
 
 
@@ -200,7 +197,7 @@ class AnyConsumer(Consumer):
             before = len(received)
             try:
                 self.connection.drain_events(timeout=0)
-            except (TimeoutError, socket.timeout):
+            except TimeoutError:
                 break
             if len(received) == before:
                 break

@@ -23,7 +23,7 @@ from typing import IO, Any, Final
 
 from kombu.exceptions import ChannelError
 from kombu.transport import filesystem
-from kombu.utils.json import dumps
+from kombu.utils import json as kombu_json
 
 from celeriac.brokers.kombu_consumer import Consumer
 from celeriac.brokers.kombu_virtual import Item, PolledConsumer, TakingChannel, redelivered
@@ -33,6 +33,7 @@ __all__ = ["GuardedFilesystemTransport"]
 logger = logging.getLogger(__name__)
 
 _base: Any = filesystem
+_kombu_json: Any = kombu_json
 
 _PROCESSING: Final = ".processing"
 _OWNER: Final = ".owner"
@@ -96,9 +97,8 @@ class GuardedFilesystemChannel(_base.Channel, TakingChannel):  # type: ignore[mi
         """Claim up to `limit` files of a queue, in the order of their names."""
         folder = Path(self.data_folder_in)
         suffix = f"{queue}.msg"
-        names = sorted(
-            name for name in os.listdir(folder) if name.partition(".")[2] == suffix  # noqa: PTH208
-        )
+        names = [path.name for path in folder.iterdir()]
+        names = sorted(name for name in names if name.partition(".")[2] == suffix)
         items: list[Item] = []
         for name in names:
             item = self._claim(folder, name)
@@ -176,10 +176,9 @@ class GuardedFilesystemChannel(_base.Channel, TakingChannel):  # type: ignore[mi
     # -- writing ---------------------------------------------------------------------------------
 
     def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:
-        name = f"{round(time.monotonic() * 1000)}_{uuid.uuid4()}.{queue}.msg"
-        path = Path(self.data_folder_out) / name
+        path = Path(self.data_folder_out) / f"{_new_stem()}.{queue}.msg"
         try:
-            _write_whole(path, dumps(payload).encode())
+            _write_whole(path, _kombu_json.dumps(payload).encode())
         except OSError as exc:
             raise ChannelError(f"Cannot add file {str(path)!r} to directory") from exc
 
@@ -260,6 +259,12 @@ def _read_table(table: IO[bytes], file: Path) -> list[Any]:
     if raw:
         logger.warning("%s is no binding table; it counts as empty", file)
     return []
+
+
+def _new_stem() -> str:
+    """Return ``<milliseconds>_<uuid>``, the uuid beginning with the nanoseconds: text order is order in time."""
+    milliseconds, nanoseconds = divmod(time.monotonic_ns(), 1_000_000)
+    return f"{milliseconds}_{nanoseconds:08x}{str(uuid.uuid4())[8:]}"
 
 
 def _is_complete(raw: bytes) -> bool:

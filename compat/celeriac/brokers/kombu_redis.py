@@ -289,7 +289,7 @@ class RedisConsumer(VirtualConsumer):
         if self._records and now - self._swept_at >= interval_s:
             self._swept_at = now
             self.sweep()
-        return min(interval_s, 5.0)
+        return float(min(interval_s, 5.0))
 
     def sweep(self) -> int:
         """Give back expired deliveries and those of dead workers; return how many."""

@@ -8,11 +8,13 @@ Spec: transports#3.2, transports#3.3
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from kombu.transport import sqlalchemy as kombu_sqlalchemy
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import configure_mappers
 
 from celeriac.brokers.kombu_consumer import Consumer
 from celeriac.brokers.kombu_virtual import Item, PolledConsumer, TakingChannel, redelivered
@@ -27,6 +29,13 @@ _OWN_OPTIONS = ("polling_interval", "confirm_publish")
 
 class GuardedSqlalchemyChannel(_base.Channel, TakingChannel):  # type: ignore[misc]
     """Takes rows as they are."""
+
+    def __init__(self, connection: Any, **kwargs: Any) -> None:
+        super().__init__(connection, **kwargs)
+        with warnings.catch_warnings():
+            # kombu's model asks for a loader strategy that SQLAlchemy 2.1 calls deprecated.
+            warnings.filterwarnings("ignore", message=".*noload", category=DeprecationWarning)
+            configure_mappers()
 
     def _engine_from_config(self) -> Any:
         options = self.connection.client.transport_options
@@ -77,7 +86,7 @@ class GuardedSqlalchemyChannel(_base.Channel, TakingChannel):  # type: ignore[mi
     def give_back(self, queue: str, item: Item) -> None:
         """Make the row visible again."""
         payload = redelivered(item.raw).decode("utf-8", "surrogateescape")
-        values = {"visible": True, "payload": payload}
+        values = {"visible": True, "sent_at": None, "payload": payload}
         row = self.message_cls
         self._change(
             lambda found: found.update(values, synchronize_session=False), row.id == item.handle
@@ -93,14 +102,17 @@ class GuardedSqlalchemyChannel(_base.Channel, TakingChannel):  # type: ignore[mi
 
     def close(self) -> None:
         """Close the channel and its session."""
-        session, self._session = self._session, None
+        session: Any = self._session  # type: ignore[has-type]
+        self._session = None
         if session is not None:
             session.close()
         super().close()
 
 
 def _as_bytes(payload: Any) -> bytes:
-    return payload if isinstance(payload, bytes) else str(payload).encode("utf-8", "surrogateescape")
+    return (
+        payload if isinstance(payload, bytes) else str(payload).encode("utf-8", "surrogateescape")
+    )
 
 
 class GuardedSqlalchemyTransport(_base.Transport):  # type: ignore[misc]

@@ -165,7 +165,7 @@ class PolledConsumer(VirtualConsumer):
         if not requeue:
             self.ack(handles)
             return
-        for handle in handles:
+        for handle in reversed(handles):  # the one taken first must become the next one again
             if handle in self._held:
                 queue, item = self._held.pop(handle)
                 self._channel.give_back(queue, item)
@@ -232,7 +232,8 @@ class GuardedMemoryChannel(_memory.Channel, TakingChannel):  # type: ignore[misc
 
     def close(self) -> None:
         """Close without touching the queues, which belong to the process."""
-        queues, self.queues = self.queues, {}
+        queues: Any = self.queues  # type: ignore[has-type]
+        self.queues = {}
         super().close()
         self.queues = queues
 
