@@ -15,6 +15,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
 
+from kombu.exceptions import OperationalError
+
 from celeriac.backends.base import BackendOptions, ResultBackend
 from celeriac.backends.codec import Codec
 from celeriac.backends.disabled import NOTE_ON_CHORDS
@@ -33,6 +35,9 @@ __all__ = ["ReplyConsumer", "RpcBackend"]
 logger = logging.getLogger(__name__)
 
 _PUBLISH_POLICY = {"max_retries": 20, "interval_start": 0, "interval_step": 1, "interval_max": 1}
+_DECLARE_POLICY = ReconnectPolicy(
+    max_retries=3, interval_start=0.0, interval_step=0.2, interval_max=0.2
+)
 _UNREAD_AT_MOST = 8192
 """Documents nobody has asked for yet; the oldest go first."""
 _READ_BYTES_AT_MOST = 16 * 1024 * 1024
@@ -127,7 +132,11 @@ class RpcBackend(ResultBackend):
     # The sender's side
 
     def expect(self, task_id: str) -> None:
-        self._take_in(self._ensured(self._consumer.declare))
+        # Part of sending a task: as patient as publishing is by default, and failing in the same way.
+        try:
+            self._take_in(self._ensured(self._consumer.declare, _DECLARE_POLICY))
+        except BackendGetMetaError as exc:
+            raise OperationalError(str(exc)) from exc
 
     def fetch(self, task_id: str) -> ResultMeta:
         check_task_id(task_id)
@@ -244,16 +253,17 @@ class RpcBackend(ResultBackend):
             transport_options=options.setting("broker_transport_options", {}),
         )
 
-    def _ensured(self, fun: Callable[[], Any]) -> Any:
+    def _ensured(self, fun: Callable[[], Any], policy: ReconnectPolicy | None = None) -> Any:
+        policy = policy or self._reconnect
         attempt = 0
         while True:
             try:
                 return fun()
             except BrokerLostError as exc:
                 attempt += 1
-                if not self._reconnect.allows(attempt):
+                if not policy.allows(attempt):
                     raise BackendGetMetaError(f"lost the reply queue: {exc}") from exc
-            self.options.clock.sleep(self._reconnect.delay_s(attempt))
+            self.options.clock.sleep(policy.delay_s(attempt))
 
     def close(self) -> None:
         if self._made is not None:

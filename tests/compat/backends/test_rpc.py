@@ -235,10 +235,13 @@ def test_a_connection_that_stays_lost_ends_the_wait() -> None:
     )
     with pytest.raises(BackendGetMetaError, match="gone"):
         wait_for(backend, "t1", timeout_s=None)
-    with pytest.raises(BackendGetMetaError, match="gone"):
-        scripted(
-            *[BrokerLostError("gone")] * 4, transport_options={"retry_policy": {"max_retries": 2}}
-        ).expect("t1")
+
+
+def test_a_queue_that_cannot_be_declared_fails_like_publishing() -> None:
+    backend = scripted(*[BrokerLostError("gone")] * 4, [])
+    with pytest.raises(OperationalError, match="gone"):
+        backend.expect("t1")
+    backend.expect("t1")
 
 
 def test_a_queue_somebody_deleted_is_declared_again(rabbitmq_url: str, channel: Any) -> None:
