@@ -14,18 +14,11 @@ if TYPE_CHECKING:
     from celeriac.app.app import Celery
     from celeriac.app.state import current_app, current_task
     from celeriac.app.task import Task
-    from celeriac.canvas import (
-        Signature,
-        chain,
-        chord,
-        chunks,
-        group,
-        maybe_signature,
-        signature,
-        subtask,
-        xmap,
-        xstarmap,
-    )
+    from celeriac.canvas.chain import chain
+    from celeriac.canvas.chord import chord
+    from celeriac.canvas.group import group
+    from celeriac.canvas.mapped import chunks, xmap, xstarmap
+    from celeriac.canvas.signature import Signature, maybe_signature, signature, subtask
     from celeriac_protocol import __version__
 
 __all__ = [

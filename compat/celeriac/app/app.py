@@ -8,6 +8,7 @@ Spec: app-and-cli#3
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import sys
@@ -283,10 +284,10 @@ class Celery(AppConfiguration, AppTasks, AppConnections):
         Args:
             argv: Words after the name of the program; by default those this process was started with.
         """
-        from celeriac.cli.main import main
-
+        # By name: the program knows the app, the app does not depend on the program.
+        program = importlib.import_module("celeriac.cli.main")
         words = sys.argv[1:] if argv is None else argv
-        return main([str(word) for word in words], app=self)
+        return program.main([str(word) for word in words], app=self)
 
     def worker_main(self, argv: list[Any] | None = None) -> Any:
         """Run a worker: `start` for words that contain ``worker``.

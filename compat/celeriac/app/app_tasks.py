@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from celeriac.app.settings import Settings
     from celeriac.result import AsyncResult
 
-__all__ = ["AppTasks", "rebuild_bound"]
+__all__ = ["AppTasks", "argument_check", "rebuild_bound"]
 
 _DUPLICATE = """\
 Task name {name!r} is already registered to a different callable.

@@ -256,8 +256,17 @@ class Logging:
         process.index = index + 1  # type: ignore[attr-defined]  # read back by _process_index
         logfile = self._last.get("logfile")
         if isinstance(logfile, str) and ("%i" in logfile or "%I" in logfile):
+            self._close_files()
             Logging.already_setup = False
             self.setup(**self._last)
+
+    def _close_files(self) -> None:
+        """Let go of the parent's log file; its own descriptor of it is not touched."""
+        for logger in (logging.getLogger(), task_logger):
+            for handler in logger.handlers[:]:
+                if isinstance(handler, WatchedFileHandler):
+                    logger.removeHandler(handler)
+                    handler.close()
 
     def redirect_stdouts(
         self, loglevel: int | str | None = None, name: str = "celery.redirected"
