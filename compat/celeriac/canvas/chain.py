@@ -85,7 +85,7 @@ class chain(Signature, metaclass=_Composing):  # noqa: N801 - the public name
         self.kwargs["tasks"] = value
 
     def _parts(self) -> Iterable[Any]:
-        return self.tasks
+        return list(self.tasks)
 
     def clone(
         self,

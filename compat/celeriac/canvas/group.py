@@ -63,7 +63,7 @@ class group(Signature):  # noqa: N801 - the public name
         self.kwargs["tasks"] = value
 
     def _parts(self) -> Iterable[Any]:
-        return self.tasks
+        return list(self.tasks)
 
     def clone(
         self,

@@ -43,7 +43,7 @@ def define_tasks(app: Celery) -> dict[str, Any]:
         return x * y
 
     made = {
-        fun.__name__: app.task(fun, name=f"proj.{fun.__name__}")
+        fun.__name__: app.task(fun, name=f"proj.{fun.__name__}", shared=False)
         for fun in (add, tsum, one, cb, err, mul)
     }
     app.finalize()
