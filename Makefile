@@ -88,7 +88,7 @@ format: $(VENV)/.lint ## Format the code and sort the imports
 
 .PHONY: docs
 docs: $(VENV)/.docs ## Build the documentation, strictly, into build/site
-	@$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 	@echo "build/site/index.html"
 
 .PHONY: bench
