@@ -65,11 +65,11 @@ demo: $(VENV)/.base $(CELERY_VENV)/.made ## Real Celery producer, our worker (BR
 .PHONY: test
 test: $(VENV)/.test ## Unit tests and the conformance suite, in one run of pytest
 	@scripts/install_system.sh redis rabbitmq
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS) $(TESTS) </dev/null
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS) $(TESTS) </dev/null
 
 .PHONY: unit
 unit: $(VENV)/.test ## Unit tests alone
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS) tests </dev/null
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS) tests </dev/null
 
 .PHONY: lint
 lint: $(VENV)/.lint ## ruff check, ruff format --check, codespell
