@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -329,8 +330,6 @@ class AppConnections:
 
     def after_fork(self) -> None:
         """Forget, in a forked child, every connection of the parent, without touching its sockets."""
-        from celeriac.brokers.connections import reset_pools
-
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
             publisher.after_fork()
@@ -340,7 +339,9 @@ class AppConnections:
         self._shared_backend = None
         for backend in backends:
             backend.after_fork()
-        reset_pools()
+        connections = sys.modules.get("celeriac.brokers.connections")
+        if connections is not None:  # else there are no pools, and a fork is no time to import
+            connections.reset_pools()
         self.on_after_fork.send(sender=self)
 
     def close_connections(self) -> None:
