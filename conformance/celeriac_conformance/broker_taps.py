@@ -159,7 +159,8 @@ class AmqpTap(BrokerTap):
 
     def __init__(self, url: str, count_unacked: Callable[[str], int]) -> None:
         connect: Any = kombu.connection.Connection
-        self._connection = connect(url)
+        # Confirmed publishing: what the broker refuses has to fail the push, not some later call.
+        self._connection = connect(url, transport_options={"confirm_publish": True})
         self._count_unacked = count_unacked
         self._open_channel: Any = None
 

@@ -77,13 +77,14 @@ class Environments:
                 f"{implementation.name} needs Python {implementation.requires_python}"
             )
         tag = f"py{sys.version_info.major}.{sys.version_info.minor}"
-        place = self._folder / f"{implementation.name}-{tag}"
+        text = "\n".join([sys.version, sys.base_prefix, *sorted(implementation.requirements)])
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        # What an environment holds is part of its name: one that another run may be using is never rebuilt.
+        place = self._folder / f"{implementation.name}-{tag}-{digest}"
         python = place / "bin" / "python"
         stamp = place / "complete"
-        text = "\n".join(sorted(implementation.requirements)) + f"\n{sys.executable}\n"
-        digest = hashlib.sha256(text.encode()).hexdigest()
         with self._locked(place):
-            if stamp.exists() and stamp.read_text() == digest:
+            if stamp.exists():
                 return python
             self._progress(f"building an environment for {implementation.name} in {place}")
             shutil.rmtree(place, ignore_errors=True)
@@ -91,7 +92,7 @@ class Environments:
             pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             self._run([*pip, *implementation.requirements])
             self._check_version(python, implementation)
-            stamp.write_text(digest)
+            stamp.touch()
             self._progress(f"built the environment for {implementation.name}")
         return python
 

@@ -162,6 +162,14 @@ def send(fields):
     return _describe(result)
 
 
+def send_many(fields):
+    """Send one task many times and return nothing but the count."""
+    task = _name(fields)
+    for _ in range(fields["count"]):
+        task.apply_async(fields.get("args"), **(fields.get("options") or {}))
+    return fields["count"]
+
+
 def wait(fields):
     """Wait for a result; how it ended is data, also when that was an exception."""
     result = _find(fields["id"])
@@ -194,7 +202,14 @@ def forget(fields):
     return
 
 
-COMMANDS = {"start": start, "send": send, "wait": wait, "meta": meta, "forget": forget}
+COMMANDS = {
+    "start": start,
+    "send": send,
+    "send_many": send_many,
+    "wait": wait,
+    "meta": meta,
+    "forget": forget,
+}
 
 
 def _where(error):

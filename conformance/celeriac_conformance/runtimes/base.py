@@ -44,6 +44,7 @@ class WorkerOptions:
     pool: str = "prefork"
     concurrency: int = 2
     name: str = "conformance"
+    loglevel: str = "INFO"
     settings: Mapping[str, object] = field(default_factory=dict)
     extra: Sequence[str] = ()
     """More command-line arguments."""

@@ -91,7 +91,16 @@ class ProcessRuntime(Runtime):
     ) -> ManagedProcess:
         self._started += 1
         python = str(self._environments.python(implementation))
-        command = [python, "-m", implementation.library, "-A", _TASKS, "worker", "-l", "INFO"]
+        command = [
+            python,
+            "-m",
+            implementation.library,
+            "-A",
+            _TASKS,
+            "worker",
+            "-l",
+            options.loglevel,
+        ]
         command += [
             "-P",
             options.pool,
