@@ -19,42 +19,23 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from kombu.exceptions import EncodeError, SerializerNotInstalled
-
-from celeriac import signals
+from celeriac.app.given_producer import publisher_for
+from celeriac.app.outgoing import BASIC_PROPERTIES, listed, send, taken
 from celeriac.app.routing import Target, resolve
-from celeriac.result import AsyncResult
-from celeriac_protocol.compression import compress
-from celeriac_protocol.errors import EncodeError as BodyEncodeError
-from celeriac_protocol.errors import LocalProtocolError
-from celeriac_protocol.message import Message, Properties
+from celeriac.result import AsyncResult, task_join_will_block
+from celeriac_protocol.message import Properties
 from celeriac_protocol.reprs import saferepr
-from celeriac_protocol.serializers import dumps
-from celeriac_protocol.task.headers import header_table
 from celeriac_protocol.task.model import Embed, TaskHeaders, TaskMessage, TimeLimit
-from celeriac_protocol.task.v1 import body_dict
-from celeriac_protocol.task.v2 import body_list
 from celeriac_protocol.times import after, expiration_ms
 
 if TYPE_CHECKING:
     from celeriac.app.app import Celery
-    from celeriac.brokers.base import Publisher
 
 __all__ = ["node_name_of_sender", "publish_task"]
 
-_BASIC = (
-    "message_id",
-    "timestamp",
-    "type",
-    "user_id",
-    "app_id",
-    "cluster_id",
-)
-"""Basic properties that only a caller sets."""
 _PUBLISH_OPTIONS = ("mandatory", "immediate", "timeout", "confirm_timeout")
 _ABSENT: Any = object()
 _DELIVERY_MODES = {"transient": 1, "persistent": 2, 1: 1, 2: 2, "1": 1, "2": 2}
-_REPR_LIMIT = 1024
 
 _senders: dict[int, str] = {}
 
@@ -114,9 +95,9 @@ def publish_task(
         kwargs: Keyword arguments.
         task: The task, when it is registered here: its class attributes are the defaults of the options.
         task_id: Id; a new one by default.
-        producer: A `Publisher` to send through instead of the app's.
+        producer: A kombu producer, or `Publisher`, to send through instead of the app's publisher.
         publisher: Old name of `producer`.
-        connection: Accepted for the sake of callers; messages go through the app's publisher.
+        connection: A kombu connection to send through.
         router: Object with `route` to ask instead of the app's.
         result_cls: Made instead of the app's `AsyncResult`.
         link: Signature, or list of them, to apply with the return value.
@@ -195,10 +176,10 @@ def publish_task(
     if stamped_headers:
         stamped_headers = tuple(stamped_headers)
         stamps = {name: options.pop(name) for name in dict.fromkeys(stamped_headers)}
-    serializer = options.pop("serializer", None) or conf.task_serializer
-    compression = options.pop("compression", None) or conf.task_compression
     target = resolve(app, router, route_name or name, args, kwargs, options, task)
     options = target.options
+    serializer = options.pop("serializer", None) or conf.task_serializer
+    compression = options.pop("compression", None) or conf.task_compression
 
     argsrepr, kwargsrepr = options.get("argsrepr"), options.get("kwargsrepr")
     if argsrepr is None or kwargsrepr is None:
@@ -209,6 +190,7 @@ def publish_task(
         if kwargsrepr is None:
             kwargsrepr = saferepr(kwargs, amqp.kwargsrepr_maxsize, maxlevels)
 
+    protocol = conf.task_protocol
     call = TaskMessage(
         headers=TaskHeaders(
             lang="py",
@@ -236,13 +218,11 @@ def publish_task(
         ),
         args=args,
         kwargs=kwargs,
-        embed=Embed(
-            callbacks=_listed(link), errbacks=_listed(link_error), chain=chain, chord=chord
-        ),
-        utc=conf.enable_utc,
+        embed=Embed(callbacks=listed(link), errbacks=listed(link_error), chain=chain, chord=chord),
+        utc=conf.enable_utc if protocol == 1 else True,
     )
-    publish_options = _taken(options, _PUBLISH_OPTIONS)
-    basic = _taken(options, _BASIC)
+    publish_options = taken(options, _PUBLISH_OPTIONS)
+    basic = taken(options, BASIC_PROPERTIES)
     properties = Properties(
         correlation_id=options.pop("correlation_id", None) or task_id,
         reply_to=reply_to or app.thread_oid,
@@ -259,17 +239,21 @@ def publish_task(
     result = _result(app, task, task_id, result_cls)
     if ignore_result:
         result.ignored = True
-    elif conf.result_backend is not None or task is not None:
+    elif not task_join_will_block():
+        # Where waiting is refused nobody will wait, so nothing is prepared for it.
         (app.backend if task is None else task.backend).expect(task_id)
-    _send(
-        app,
+    send(
         call,
         properties,
         target,
-        protocol=conf.task_protocol,
+        protocol=protocol,
         serializer=serializer,
         compression=compression,
-        publisher=_publisher(app, producer or publisher),
+        publisher=(
+            app.publisher
+            if producer is publisher is connection is None
+            else publisher_for(lambda: app.publisher, producer or publisher, connection)
+        ),
         retry=conf.task_publish_retry if retry is None else retry,
         retry_policy=policy,
         publish_options=publish_options,
@@ -277,135 +261,6 @@ def publish_task(
     if parent is not None and add_to_parent:
         parent.add_trail(result)
     return result
-
-
-def _send(
-    app: Celery,
-    call: TaskMessage,
-    properties: Properties,
-    target: Target,
-    *,
-    protocol: int,
-    serializer: str,
-    compression: str | None,
-    publisher: Publisher,
-    retry: bool,
-    retry_policy: Mapping[str, Any],
-    publish_options: Mapping[str, Any],
-) -> None:
-    name = call.headers.task
-    body: Any
-    if protocol == 1:
-        headers, body = dict(call.headers.custom), body_dict(_with_chain_as_links(call))
-    else:
-        headers, body = header_table(call.headers, None), body_list(call)
-    if signals.before_task_publish.receivers:
-        properties = _announce(name, headers, body, properties, target, retry_policy)
-    try:
-        encoded = dumps(body, serializer)
-    except BodyEncodeError as exc:
-        raise EncodeError(str(exc)) from exc
-    except LocalProtocolError as exc:
-        raise SerializerNotInstalled(f"No encoder installed for {serializer}") from exc
-    data = encoded.data
-    if compression:
-        headers.pop("compression", None)
-        try:
-            headers["compression"], data = compress(data, compression)
-        except LocalProtocolError as exc:
-            raise KeyError(compression) from exc
-    _set(properties, "content_type", encoded.content_type)
-    _set(properties, "content_encoding", encoded.content_encoding)
-    publisher.publish(
-        Message(headers, properties, data),
-        exchange=target.exchange,
-        routing_key=target.routing_key,
-        declare=target.declare,
-        retry=retry,
-        retry_policy=retry_policy,
-        options=publish_options,
-    )
-    if signals.after_task_publish.receivers:
-        signals.after_task_publish.send(
-            sender=name,
-            body=body,
-            headers=headers,
-            exchange=target.exchange,
-            routing_key=target.routing_key,
-        )
-    if signals.task_sent.receivers:
-        signals.task_sent.send(
-            sender=name,
-            task_id=call.headers.id,
-            task=name,
-            args=call.args,
-            kwargs=call.kwargs,
-            eta=call.headers.eta,
-            taskset=call.headers.group,
-        )
-
-
-# `properties` was made by `publish_task` for this one message; nobody else holds it yet, and a copy of a frozen
-# dataclass costs more than the rest of this module together.
-_set = object.__setattr__
-
-
-def _announce(
-    name: str,
-    headers: dict[str, Any],
-    body: Any,
-    properties: Properties,
-    target: Target,
-    retry_policy: Mapping[str, Any],
-) -> Properties:
-    """Let receivers of `before_task_publish` edit headers and properties; return the properties to send."""
-    table: dict[str, Any] = {
-        "correlation_id": properties.correlation_id,
-        "reply_to": properties.reply_to,
-        **{key: value for key in _BASIC if (value := getattr(properties, key)) is not None},
-        **properties.extra,
-    }
-    signals.before_task_publish.send(
-        sender=name,
-        body=body,
-        exchange=target.exchange,
-        routing_key=target.routing_key,
-        declare=target.declare,
-        headers=headers,
-        properties=table,
-        retry_policy=retry_policy,
-    )
-    fixed = {
-        key: table.pop(key, getattr(properties, key))
-        for key in ("delivery_mode", "priority", "expiration")
-    }
-    return Properties(
-        correlation_id=table.pop("correlation_id", None),
-        reply_to=table.pop("reply_to", None),
-        **fixed,
-        **_taken(table, _BASIC),
-        extra=table,
-    )
-
-
-def _with_chain_as_links(call: TaskMessage) -> TaskMessage:
-    """Return the call with the rest of its chain as nested callbacks: protocol 1 has no `chain`."""
-    if not call.embed.chain:
-        return call
-    linked: Mapping[str, Any] | None = None
-    for step in call.embed.chain:
-        options: dict[str, Any] = dict(step.get("options") or {})  # type: ignore[call-overload]
-        if linked is not None:
-            options["link"] = [*(_listed(options.get("link")) or ()), linked]
-        linked = {**step, "options": options}
-    embed = Embed(
-        callbacks=[*(call.embed.callbacks or ()), linked] if linked else call.embed.callbacks,
-        errbacks=call.embed.errbacks,
-        chord=call.embed.chord,
-    )
-    return TaskMessage(
-        headers=call.headers, args=call.args, kwargs=call.kwargs, embed=embed, utc=call.utc
-    )
 
 
 def _seconds(value: Any, what: str) -> float:
@@ -435,22 +290,6 @@ def _delivery_mode(target: Target, given: Any, conf: Any) -> int:
     return _DELIVERY_MODES[mode]
 
 
-def _taken(options: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Remove `names` from `options`; return those that have a value."""
-    found = {}
-    for name in names:
-        if (value := options.pop(name, None)) is not None:
-            found[name] = value
-    return found
-
-
-def _listed(value: Any) -> list[Any] | None:
-    """Return a signature, a list of them or nothing as a list or `None`."""
-    if value is None:
-        return None
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
 def _result(app: Celery, task: Any, task_id: str, result_cls: Any) -> AsyncResult:
     if result_cls is not None:
         made: AsyncResult = result_cls(task_id)
@@ -459,9 +298,3 @@ def _result(app: Celery, task: Any, task_id: str, result_cls: Any) -> AsyncResul
     else:
         made = app.AsyncResult(task_id)
     return made
-
-
-def _publisher(app: Celery, given: Any) -> Publisher:
-    """Return what to send through: a `Publisher` handed over by the caller, else the app's."""
-    publish: Publisher = given if hasattr(given, "after_fork") else app.publisher
-    return publish
