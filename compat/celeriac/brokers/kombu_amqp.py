@@ -14,6 +14,7 @@ import logging
 import struct
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from amqp import spec
@@ -32,8 +33,20 @@ _REJECT: Final = (60, 90)
 _END: Final = 0xCE
 _MAX_PREFETCH: Final = 65535
 _HEARTBEAT_RATE: Final = 2
+_MAX_CONSUMERS: Final = 8
+"""Per queue, where the window grows by adding consumers; then they are replaced by one."""
 
 _consumer_numbers = itertools.count(1)
+
+
+@dataclass(slots=True, eq=False)
+class _Line:
+    """One queue and its consumers."""
+
+    queue: Any
+    """Bound to the channel."""
+    consumers: dict[str, int] = field(default_factory=dict)
+    """Consumer tag → window."""
 
 
 class AmqpConsumer(Consumer):
@@ -43,10 +56,9 @@ class AmqpConsumer(Consumer):
         super().__init__(connection)
         self._amqp: Any = connection.connection
         self._channel: Any = None
-        self._queues: dict[str, Any] = {}
-        """Consumer tag → bound queue."""
-        self._cancelled: list[Any] = []
-        """Queues whose consumer the broker has cancelled."""
+        self._lines: list[_Line] = []
+        self._cancelled: list[_Line] = []
+        """Those whose consumer the broker has cancelled."""
         self._received: deque[Received] = deque()
         self._open_tags: dict[int, None] = {}
         """Unsettled delivery tags, lowest first."""
@@ -63,11 +75,11 @@ class AmqpConsumer(Consumer):
         self._prefetch = prefetch_count
         if self._is_global:
             channel.basic_qos(0, self._clamp(prefetch_count), True)
-        bound = [queue(channel) for queue in queues]
-        for queue in bound:
-            self._declare(queue)
-        for queue, share in zip(bound, self._shares(len(bound)), strict=True):
-            self._start(queue, share)
+        self._lines = [_Line(queue(channel)) for queue in queues]
+        for line in self._lines:
+            self._declare(line.queue)
+        for line, share in zip(self._lines, self._shares(), strict=True):
+            self._start(line, share, nowait=False)
 
     def _can_share_window(self, queues: Sequence[Any]) -> bool:
         """Whether the broker has one window per channel. RabbitMQ 4 has not, quorum queues never had."""
@@ -82,72 +94,91 @@ class AmqpConsumer(Consumer):
         if not queue.no_declare:
             queue.declare()
 
-    def _start(self, queue: Any, share: int) -> None:
+    def _start(self, line: _Line, window: int, *, nowait: bool) -> None:
         if not self._is_global:
-            self._channel.basic_qos(0, share, False)
+            self._send_qos(window, is_global=False)
         tag = f"celeriac{next(_consumer_numbers)}"
-        name = queue.name
-        self._queues[tag] = queue
-        queue.consume(
+        name = line.queue.name
+        line.consumers[tag] = window
+        line.queue.consume(
             consumer_tag=tag,
             callback=lambda message: self._on_message(name, message),
             on_cancel=self._on_cancel,
             no_ack=False,
+            nowait=nowait,
         )
+
+    def _send_qos(self, window: int, *, is_global: bool) -> None:
+        # Not waited for: the answer is read with the next deliveries.
+        self._channel.send_method(spec.Basic.Qos, "lBb", (0, window, is_global))
 
     def _clamp(self, prefetch_count: int) -> int:
         return min(max(prefetch_count, 0), _MAX_PREFETCH)
 
-    def _shares(self, count: int) -> list[int]:
-        """Cut the window into one part per consumer; together they are no more than the whole."""
-        window = self._clamp(self._prefetch)
+    def _shares(self) -> list[int]:
+        """Cut the window into one part per queue; together they are no more than the whole."""
+        count, window = len(self._lines), self._clamp(self._prefetch)
         if not window or not count or self._is_global:
             return [window] * count
         base, rest = divmod(window, count)
         return [max(1, base + (index < rest)) for index in range(count)]
 
     def set_prefetch(self, prefetch_count: int) -> None:
-        """Change the window; with a window per consumer, the consumers are replaced one by one."""
+        """Change the window. Where each consumer has its own, consumers are added and cancelled."""
         if prefetch_count == self._prefetch:
             return
-        before = self._shares(len(self._queues))
         self._prefetch = prefetch_count
         if self._channel is None:
             return
         if self._is_global:
-            # Not waited for: the answer is read with the next deliveries.
-            args = (0, self._clamp(prefetch_count), True)
-            self._channel.send_method(spec.Basic.Qos, "lBb", args)
+            self._send_qos(self._clamp(prefetch_count), is_global=True)
             return
-        running = list(self._queues.items())
-        after = self._shares(len(running))
-        for (tag, queue), old, new in zip(running, before, after, strict=True):
-            if old != new:
-                self._start(queue, new)
-                del self._queues[tag]
-                self._channel.basic_cancel(tag)
+        for line, share in zip(self._lines, self._shares(), strict=True):
+            self._resize(line, share)
+
+    def _resize(self, line: _Line, share: int) -> None:
+        """Make the windows of a queue's consumers add up to `share`; 0 is no limit.
+
+        What a cancelled consumer has delivered stays outside the new windows until it is settled.
+        """
+        windows = line.consumers
+        is_unlimited = 0 in windows.values()
+        starts_over = share == 0 or is_unlimited or len(windows) >= _MAX_CONSUMERS
+        keep = 0 if starts_over else share
+        for tag in reversed(list(windows)):
+            if sum(windows.values()) > keep or (is_unlimited and share):
+                self._channel.basic_cancel(tag, nowait=True)
+                del windows[tag]
+        missing = share - sum(windows.values())
+        if missing > 0 or share == 0:
+            self._start(line, missing, nowait=True)
 
     def cancel(self) -> None:
         """Cancel the consumers and give back what came meanwhile."""
-        running, self._queues = self._queues, {}
+        tags = [tag for line in self._lines for tag in line.consumers]
+        self._lines = []
         self._cancelled.clear()
-        for tag in running:
+        for tag in tags:
             self._channel.basic_cancel(tag)
         left = [received.handle for received in self._received]
         self._received.clear()
         self.reject(left, requeue=True)
 
     def _on_cancel(self, tag: str) -> None:
-        queue = self._queues.pop(tag, None)
-        if queue is not None:
-            logger.warning("The broker cancelled the consumer of queue %s", queue.name)
-            self._cancelled.append(queue)
+        for line in self._lines:
+            if line.consumers.pop(tag, None) is not None and line not in self._cancelled:
+                logger.warning("The broker cancelled the consumer of queue %s", line.queue.name)
+                self._cancelled.append(line)
 
     def _revive_cancelled(self) -> None:
         while self._cancelled:
-            queue = self._cancelled[0]
-            self._declare(queue)
-            self._start(queue, self._shares(len(self._queues) + 1)[-1])
+            line = self._cancelled[0]
+            self._declare(line.queue)
+            share = self._shares()[self._lines.index(line)]
+            if self._is_global or not share:
+                self._start(line, share, nowait=True)
+            else:
+                self._resize(line, share)
             self._cancelled.pop(0)
 
     # -- receiving -------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 from kombu import entity
 
-from celeriac.brokers.base import Broker, Delivery, Publisher
+from celeriac.brokers.base import Broker, BrokerLostError, Delivery, Publisher
 from celeriac_protocol.message import Message, Properties
 
 PATIENCE_S = 30.0
@@ -78,6 +78,18 @@ def nothing_comes(broker: Broker, turns: int = 5) -> None:
     for _ in range(turns):
         assert broker.fetch(100) == []
         time.sleep(0.01)
+
+
+def wait_for_loss(call: Callable[[], object]) -> None:
+    """Call until it says that the connection is lost."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        try:
+            call()
+        except BrokerLostError:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the loss went unnoticed")
 
 
 def ids(deliveries: list[Delivery]) -> list[str]:
