@@ -52,6 +52,8 @@ class PendingStep:
     group: str | None
     group_index: int | None
     chord: Mapping[str, Any] | None
+    reply_to: str | None = None
+    """Where the rpc backend sends what became of it."""
 
 
 def after_success(
@@ -147,5 +149,6 @@ def steps_of(signature: Mapping[str, Any]) -> Iterator[PendingStep]:
             group=options.get("group_id"),
             group_index=options.get("group_index"),
             chord=options.get("chord"),
+            reply_to=options.get("reply_to"),
         )
     yield from pending_steps(options.get("chain"))

@@ -92,7 +92,7 @@ def trace_eager(
     with denied_join_result():
         state, retval, outcome = tracer(task_id, args, kwargs, request)
     if isinstance(retval, Retry) and retval.sig is not None:
-        return retval.sig.apply(retries=retries + 1, throw=throw)  # type: ignore[no-any-return]
+        return retval.sig.apply(retries=retries + 1, throw=throw)
     if throw and isinstance(retval, BaseException) and state == State.FAILURE:
         raise retval
     traceback = outcome.traceback if isinstance(outcome, Failed) else None

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 from celeriac.app.continuations import PendingStep, after_failure, pending_steps, steps_of
 from celeriac.app.einfo import ExceptionInfo, picklable_exception
 from celeriac.backends.base import ChordPart, ChordState
+from celeriac.backends.chords import chord_values
 from celeriac.canvas import maybe_signature
 from celeriac.exceptions import ChordError
 from celeriac.result import result_tuple_of
 from celeriac_protocol.errors import EncodeError
 from celeriac_protocol.result import (
     EXCEPTION_STATES,
-    PROPAGATE_STATES,
     READY_STATES,
     ResultMeta,
     State,
@@ -92,7 +92,7 @@ def store_document(
         info = request.delivery_info or {}
         extended = {
             "extended": True,
-            "name": request.task,
+            "name": request.get("task"),
             "args": request.args,
             "kwargs": request.kwargs,
             "worker": request.hostname,
@@ -212,7 +212,9 @@ def _fail_step(
             result=value,
             traceback=traceback,
             date_done=app.now(),
-        )
+        ),
+        reply_to=step.reply_to,
+        correlation_id=step.task_id,
     )
     if step.chord and step.group:
         _count_part(
@@ -272,25 +274,46 @@ def complete_chord(
     root_id: str | None,
 ) -> None:
     """Send the body of a chord whose parts are all in, or fail it when one of them failed."""
-    culprit = next((part for part in state.parts if part.state in PROPAGATE_STATES), None)
-    if culprit is None:
-        try:
-            maybe_signature(dict(body), app=app).apply_async(
-                ([part.result for part in state.parts],),
-                parent_id=parent_id, root_id=root_id, add_to_parent=False,
-            )  # fmt: skip
-        except Exception as exc:
-            logger.exception("Chord %s: the body could not be sent", group_id)
-            error = ChordError(f"Callback error: {exc!r}")
-        else:
-            backend.finish_chord(group_id, ok=True, token=state.token)
-            return
-    else:
-        error = ChordError(f"Dependency {culprit.task_id} raised {_repr_of_part(culprit)}")
+    error = _send_body(app, backend, body, group_id, state, parent_id=parent_id, root_id=root_id)
+    if error is None:
+        return
     try:
         fail_signature(app, body, error)
     finally:
         backend.finish_chord(group_id, ok=False, token=state.token)
+
+
+def _send_body(
+    app: Celery,
+    backend: ResultBackend,
+    body: Mapping[str, Any],
+    group_id: str,
+    state: ChordState,
+    *,
+    parent_id: str,
+    root_id: str | None,
+) -> ChordError | None:
+    """Send the body; return why it cannot be sent, `None` when it was (by us or by another worker)."""
+    try:
+        joined = chord_values(backend, state, timeout_s=backend.options.chord_join_timeout_s)
+    except Exception as exc:
+        logger.exception("Chord %s: the header's results could not be joined", group_id)
+        return ChordError(f"Join error: {exc!r}")
+    if joined.culprit is not None:
+        return ChordError(
+            f"Dependency {joined.culprit.task_id} raised {_repr_of_part(joined.culprit)}"
+        )
+    if not backend.renew_chord(group_id, state.token):
+        return None
+    try:
+        maybe_signature(dict(body), app=app).apply_async(
+            (joined.values,), parent_id=parent_id, root_id=root_id, add_to_parent=False
+        )
+    except Exception as exc:
+        logger.exception("Chord %s: the body could not be sent", group_id)
+        return ChordError(f"Callback error: {exc!r}")
+    backend.finish_chord(group_id, ok=True, token=state.token)
+    return None
 
 
 def _repr_of_part(part: ChordPart) -> str:
@@ -321,7 +344,9 @@ def fail_signature(
                     traceback=traceback,
                     date_done=app.now(),
                     group_id=step.group,
-                )
+                ),
+                reply_to=step.reply_to,
+                correlation_id=step.task_id,
             )
             if step.chord and step.group:
                 # A chord inside another chord's header: its failure is the outer chord's part.
@@ -405,7 +430,7 @@ def run_errbacks(
 
 def takes_context(app: Celery, signature: Mapping[str, Any]) -> bool:
     """Tell whether an errback is called as ``errback(request, exc, traceback)``. Spec: results-and-workflows#4.6."""
-    task = app.tasks.get(signature.get("task"))
+    task = app.tasks.get(str(signature.get("task")))
     if task is None or inspect.ismethod(task.run):
         return False
     try:

@@ -252,7 +252,9 @@ class Logging:
             start_method: ``fork`` or ``spawn``; part of the process name in log lines.
         """
         process = multiprocessing.current_process()
-        process.name = f"{start_method.title()}PoolWorker-{index + 1}"
+        prefix = f"{start_method.title()}PoolWorker-"
+        if not process.name.startswith(prefix):  # a pool that counts its processes has named it
+            process.name = f"{prefix}{index + 1}"
         process.index = index + 1  # type: ignore[attr-defined]  # read back by _process_index
         logfile = self._last.get("logfile")
         if isinstance(logfile, str) and ("%i" in logfile or "%I" in logfile):

@@ -262,7 +262,7 @@ class _Run:
             name = request.shadow or tracer.name
             context = {
                 "id": self.task_id, "name": name, "return_value": text, "runtime": runtime,
-                "args": request.argsrepr, "kwargs": request.kwargsrepr,
+                "args": request.get("argsrepr"), "kwargs": request.get("kwargsrepr"),
             }  # fmt: skip
             logger.info(LOG_SUCCESS, context, extra={"data": context})
         if tracer.after_return is not None:
@@ -370,7 +370,7 @@ class _Run:
     def log_context(self, text: str, einfo: ExceptionInfo) -> dict[str, Any]:
         return {
             "id": self.task_id, "name": self.request.shadow or self.tracer.name, "exc": text,
-            "traceback": einfo.traceback, "args": self.request.argsrepr, "kwargs": self.request.kwargsrepr,
+            "traceback": einfo.traceback, "args": self.request.get("argsrepr"), "kwargs": self.request.get("kwargsrepr"),
             "hostname": self.tracer.hostname,
         }  # fmt: skip
 

@@ -90,7 +90,6 @@ class Worker:
         self.hostname = node_name(self.options.hostname)
         self.exitcode = 0
         self._out = out if out is not None else _print
-        self._color: bool | None = None
         self.pool: Pool | None = None
         self.loop: Loop | None = None
         self.shutdown = ShutdownSignals(on_stop=self._announce_stop)
@@ -248,7 +247,7 @@ class Worker:
         loglevel = options.loglevel if options.loglevel is not None else "WARNING"
         level = logging.getLevelName(loglevel.upper()) if isinstance(loglevel, str) else loglevel
         self._loglevel = int(level)
-        self._color = self.app.log.setup(
+        self.app.log.setup(
             self._loglevel,
             options.logfile,
             redirect_stdouts=self.app.conf.worker_redirect_stdouts,
@@ -260,7 +259,7 @@ class Worker:
     def _make_broker(self) -> Broker:
         conf = self.app.conf
         return KombuBroker(
-            conf.broker_read_url or "amqp://",
+            self.app.broker_url_for(conf.broker_read_url),
             transport_options=conf.broker_transport_options,
             connect_timeout_s=conf.broker_connection_timeout,
             heartbeat_s=conf.broker_heartbeat,
@@ -280,6 +279,8 @@ class Worker:
         def initialize(index: int) -> None:
             # A task that waited for another one could wait for its own slot.
             set_join_will_block(True)
+            if cls.name == "prefork":
+                self.app.log.setup_child(index)
             signals.worker_process_init.send(sender=self.hostname)
 
         def forget_parent() -> None:
