@@ -1,7 +1,7 @@
 """Publishing through a producer or connection that the caller of a task brought along.
 
-Programs that publish much take a producer from the app's pool, and some talk to a second broker that way; what they hand
-over is used, and only then. It is asked for nothing but kombu's `Producer.publish`.
+Programs that publish much take a producer from the app's pool, and some talk to a second broker that way; what they
+hand over is used, and only then. It is asked for nothing but kombu's `Producer.publish`.
 
 Spec: app-and-cli#5.3
 """

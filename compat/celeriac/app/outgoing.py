@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kombu.exceptions import EncodeError, SerializerNotInstalled
 
 from celeriac import signals
+from celeriac.canvas.signature import Signature
 from celeriac_protocol.compression import compress
 from celeriac_protocol.errors import EncodeError as BodyEncodeError
 from celeriac_protocol.errors import LocalProtocolError
@@ -86,7 +87,7 @@ def send(
     if signals.before_task_publish.receivers:
         properties = _announce(name, headers, body, properties, target, retry_policy)
     try:
-        encoded = dumps(body, serializer)
+        encoded = dumps(body if serializer == "json" else _plain(body), serializer)
     except BodyEncodeError as exc:
         raise EncodeError(str(exc)) from exc
     except LocalProtocolError as exc:
@@ -127,6 +128,18 @@ def send(
             eta=call.headers.eta,
             taskset=call.headers.group,
         )
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` with signatures as dicts: pickle would name our class, and YAML write none at all."""
+    if isinstance(value, Signature):
+        return {key: _plain(item) for key, item in value.items()}
+    kind = type(value)
+    if kind is dict:
+        return {key: _plain(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return kind(_plain(item) for item in value)
+    return value
 
 
 # `properties` was made by `publish_task` for this one message; nobody else holds it yet, and a copy of a frozen

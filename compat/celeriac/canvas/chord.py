@@ -406,14 +406,20 @@ def _begin(
         backend.store_group(group_id, header_result.as_tuple())
     if backend.chords != "unlock":
         return
-    options = {key: body.options[key] for key in ("queue", "priority") if body.options.get(key)}
+    # The task that polls shares queue and priority with the body.
+    task = body._task()
+    options = {**({} if task is None else task.own_options()), **body.options}
+    queue = app.amqp.router.route(options, body.task, (), {}, task=task).get("queue")
     app.tasks["celery.chord_unlock"].apply_async(
         (group_id, body),
         {
             "interval": interval,
             "max_retries": max_retries,
             "result": [member.as_tuple() for member in header_result.results],
+            "_chord_unlock_exchange_type": getattr(queue and queue.exchange, "type", "direct"),
         },
         countdown=1,
-        **options,
+        queue=queue,
+        priority=options.get("priority"),
+        add_to_parent=False,
     )
