@@ -2,7 +2,8 @@
 
 One channel carries all task consumers, so that one window spans all queues. Delivery tags count up on it; an
 acknowledgement of several is sent as one `multiple` frame only as far as every lower tag is settled, and what remains
-goes out as single frames in one write.
+goes out as single frames in one write. Deliveries are read off the socket here, many at a time; all other frames are
+py-amqp's.
 
 Spec: transports#1.6, transports#1.8, transports#6
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import socket
+import ssl
 import struct
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -19,8 +22,16 @@ from typing import Any, Final
 
 from amqp import spec
 
-from celeriac.brokers.kombu_consumer import Consumer, Received, read_properties
-from celeriac_protocol.message import DeliveryInfo, Message
+from celeriac.brokers.amqp_frames import (
+    DELIVER,
+    Delivered,
+    body_size,
+    read_content_header,
+    read_deliver,
+)
+from celeriac.brokers.kombu_consumer import Consumer, Received
+from celeriac_protocol.errors import RemoteProtocolError
+from celeriac_protocol.message import DeliveryInfo, Message, Properties
 
 __all__ = ["AmqpConsumer"]
 
@@ -28,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 _SETTLE: Final = struct.Struct(">BHIHHQBB")
 """Frame type, channel, size 13, class, method, delivery tag, bits, end."""
+_FRAME: Final = struct.Struct(">BHI")
+_METHOD, _HEADER, _BODY = 1, 2, 3
+_RECEIVE: Final = 64 * 1024
 _ACK: Final = (60, 80)
 _REJECT: Final = (60, 90)
 _END: Final = 0xCE
@@ -49,13 +63,32 @@ class _Line:
     """Consumer tag → window."""
 
 
+@dataclass(slots=True)
+class _Partial:
+    """A delivery of which not all frames have come."""
+
+    delivered: Delivered
+    header: bytes = b""
+    missing: int = 0
+    chunks: list[bytes] = field(default_factory=list)
+
+
 class AmqpConsumer(Consumer):
     """One channel of an open py-amqp connection."""
 
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)
         self._amqp: Any = connection.connection
+        self._amqp_handler: Any = self._amqp.on_inbound_frame
+        self._amqp.on_inbound_frame = self._on_frame
+        sock = self._amqp.sock
+        self._reads_itself = hasattr(socket, "MSG_DONTWAIT") and not isinstance(sock, ssl.SSLSocket)
         self._channel: Any = None
+        self._channel_id: int | None = None
+        self._partial: _Partial | None = None
+        """The delivery whose frames are coming in."""
+        self._queue_of: dict[str, str] = {}
+        """Consumer tag → queue, cancelled ones included: their last deliveries may still come."""
         self._lines: list[_Line] = []
         self._cancelled: list[_Line] = []
         """Those whose consumer the broker has cancelled."""
@@ -70,7 +103,7 @@ class AmqpConsumer(Consumer):
     def consume(self, queues: Sequence[Any], prefetch_count: int) -> None:
         """Declare and consume on one new channel."""
         channel = self._channel = self.connection.channel()
-        channel.auto_decode = False  # bodies stay bytes
+        self._channel_id = channel.channel_id
         self._is_global = self._can_share_window(queues)
         self._prefetch = prefetch_count
         if self._is_global:
@@ -98,11 +131,11 @@ class AmqpConsumer(Consumer):
         if not self._is_global:
             self._send_qos(window, is_global=False)
         tag = f"celeriac{next(_consumer_numbers)}"
-        name = line.queue.name
         line.consumers[tag] = window
+        self._queue_of[tag] = line.queue.name
         line.queue.consume(
             consumer_tag=tag,
-            callback=lambda message: self._on_message(name, message),
+            callback=None,  # `_on_own_frame` comes first
             on_cancel=self._on_cancel,
             no_ack=False,
             nowait=nowait,
@@ -197,6 +230,9 @@ class AmqpConsumer(Consumer):
         return [received.popleft() for _ in range(min(limit, len(received)))]
 
     def _read_arrived(self) -> None:
+        if self._reads_itself:
+            self._read_socket()
+            return
         drain = self._amqp.drain_events
         try:
             while True:
@@ -204,22 +240,101 @@ class AmqpConsumer(Consumer):
         except TimeoutError:
             return
 
-    def _on_message(self, queue: str, amqp_message: Any) -> None:
-        properties = amqp_message.properties
-        info = amqp_message.delivery_info
-        tag: int = info["delivery_tag"]
+    def _read_socket(self) -> None:
+        """Read all that is there, many frames a call; the unread part stays where py-amqp looks for it."""
+        transport = self._amqp.transport
+        buffer: bytes = transport._read_buffer
+        transport._read_buffer = b""
+        sock = transport.sock
+        try:
+            while True:
+                try:
+                    data = sock.recv(_RECEIVE, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    return
+                if not data:
+                    raise ConnectionResetError("the broker closed the connection")
+                buffer = self._read_frames(buffer + data if buffer else data)
+                if len(data) < _RECEIVE:
+                    return
+        finally:
+            if transport.connected:
+                transport._read_buffer = buffer
+
+    def _read_frames(self, data: bytes) -> bytes:
+        """Handle the whole frames in `data`; return the rest."""
+        at, end = 0, len(data)
+        transport = self._amqp.transport
+        while end - at >= 8:
+            kind, channel_id, size = _FRAME.unpack_from(data, at)
+            stop = at + 7 + size
+            if stop >= end:
+                break
+            if data[stop] != _END:
+                raise ConnectionError(f"a frame ends with {data[stop]:#x}")
+            frame = (kind, channel_id, data[at + 7 : stop])
+            at = stop + 1
+            if not self._on_own_frame(frame):
+                # What py-amqp does with it may read on: the rest must be in its place.
+                transport._read_buffer = data[at:]
+                self._amqp.on_inbound_frame(frame)
+                if not transport.connected:
+                    return b""
+                data, transport._read_buffer = transport._read_buffer, b""
+                at, end = 0, len(data)
+        return data[at:]
+
+    def _on_frame(self, frame: tuple[int, int, bytes]) -> bool:
+        """Stand before py-amqp's own handler."""
+        if self._on_own_frame(frame):
+            return True
+        handled: bool = self._amqp_handler(frame)
+        return handled
+
+    def _on_own_frame(self, frame: tuple[int, int, bytes]) -> bool:
+        """Take the frames of deliveries to our channel; False for all others."""
+        kind, channel_id, payload = frame
+        if channel_id != self._channel_id:
+            return False
+        if kind == _METHOD:
+            if payload[:4] != DELIVER:
+                return False
+            self._partial = _Partial(read_deliver(payload))
+        elif self._partial is None:
+            return False
+        elif kind == _HEADER:
+            self._partial.header = payload
+            self._partial.missing = body_size(payload)
+        elif kind == _BODY:
+            self._partial.chunks.append(payload)
+            self._partial.missing -= len(payload)
+        else:
+            return False
+        self._amqp.bytes_recv += 1
+        partial = self._partial
+        if partial.header and partial.missing <= 0:
+            self._partial = None
+            self._on_delivered(partial)
+        return True
+
+    def _on_delivered(self, partial: _Partial) -> None:
+        delivered = partial.delivered
+        tag = delivered.delivery_tag
         self._open_tags[tag] = None
-        message = Message(
-            headers=properties.get("application_headers") or {},
-            properties=read_properties(properties, extra=False),
-            body=amqp_message.body or b"",
-            delivery_info=DeliveryInfo(
-                exchange=info["exchange"],
-                routing_key=info["routing_key"],
-                redelivered=bool(info["redelivered"]),
-                queue=queue,
-            ),
+        body = partial.chunks[0] if len(partial.chunks) == 1 else b"".join(partial.chunks)
+        info = DeliveryInfo(
+            exchange=delivered.exchange,
+            routing_key=delivered.routing_key,
+            redelivered=delivered.redelivered,
+            queue=self._queue_of.get(delivered.consumer_tag),
         )
+        try:
+            properties, headers = read_content_header(partial.header)
+        except RemoteProtocolError as exc:
+            message = Message(headers={}, properties=Properties(), body=body, delivery_info=info)
+            self._received.append(Received(tag, message, exc))
+            return
+        message = Message(headers=headers, properties=properties, body=body, delivery_info=info)
         self._received.append(Received(tag, message))
 
     # -- settling --------------------------------------------------------------------------------

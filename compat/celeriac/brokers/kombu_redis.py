@@ -402,8 +402,37 @@ def _raw_of(payload: Any) -> bytes:
     return json.dumps(payload).encode()
 
 
+class _OneClient:
+    """Makes a channel keep its command client: kombu makes a new one for every command."""
+
+    _command_client: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        make: Any = super()
+        if asynchronous:
+            return make._create_client(asynchronous=True)
+        if self._command_client is None:
+            self._command_client = make._create_client()
+        return self._command_client
+
+    def _disconnect_pools(self) -> None:
+        self._command_client = None
+        base: Any = super()
+        base._disconnect_pools()
+
+
+class GuardedRedisChannel(_OneClient, _base.Channel):  # type: ignore[misc]
+    """kombu's Redis channel."""
+
+
+class GuardedSentinelChannel(_OneClient, _base.SentinelChannel):  # type: ignore[misc]
+    """kombu's Sentinel channel."""
+
+
 class GuardedRedisTransport(_base.Transport):  # type: ignore[misc]
     """kombu's Redis transport with guarded consuming."""
+
+    Channel = GuardedRedisChannel
 
     def make_consumer(self, connection: Any, memory: dict[str, Any]) -> Consumer:
         """Return the consumer for an open connection."""
@@ -412,6 +441,8 @@ class GuardedRedisTransport(_base.Transport):  # type: ignore[misc]
 
 class GuardedSentinelTransport(_base.SentinelTransport):  # type: ignore[misc]
     """kombu's Redis Sentinel transport with guarded consuming."""
+
+    Channel = GuardedSentinelChannel
 
     def make_consumer(self, connection: Any, memory: dict[str, Any]) -> Consumer:
         """Return the consumer for an open connection."""
