@@ -247,10 +247,10 @@ def test_a_shared_task_belongs_to_whatever_app_is_current() -> None:
 
 def test_shared_task_is_applied_once() -> None:
     @shared_task
-    def job() -> None: ...
+    def applied_once() -> None: ...
 
     with pytest.raises(TypeError, match="applied more than once"):
-        shared_task(job)
+        shared_task(applied_once)
     with pytest.raises(TypeError, match="must be a callable"):
         shared_task(1)
 
