@@ -8,8 +8,9 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-CELERY_VERSION := 5.7.0
-CELERY_VENV := .venvs/celery-$(CELERY_VERSION)
+CELERY := celery-5.7.0
+CELERY_VENV := .venvs/$(CELERY)
+WITH_CELERY := CELERIAC_REAL_CELERY_PYTHON=$(CURDIR)/$(CELERY_VENV)/bin/python
 
 BROKER ?= filesystem
 JOBS ?= 2
@@ -25,7 +26,8 @@ help: ## Show this list
 # pip of 3.11 and older knows no dependency groups: it is upgraded before anything else.
 $(VENV)/.made: scripts/find_python.sh
 	@echo "==> creating $(VENV)"
-	@python=$$(scripts/find_python.sh) && PYTHON=$$python scripts/install_system.sh --require venv && "$$python" -m venv $(VENV)
+	@python=$$(scripts/find_python.sh) && PYTHON=$$python scripts/install_system.sh --require venv \
+	  && "$$python" -m venv $(VENV)
 	@$(PIP) install --upgrade "pip>=25.1"
 	@touch $@
 
@@ -41,10 +43,12 @@ $(VENV)/.%: $(VENV)/.base pyproject.toml
 
 .PRECIOUS: $(VENV)/.%
 
-$(CELERY_VENV)/.made: scripts/find_python.sh
+$(CELERY_VENV)/.made: scripts/find_python.sh scripts/celery_requirements.py conformance/matrix.toml
 	@echo "==> creating $(CELERY_VENV) with the real Celery"
-	@python=$$(scripts/find_python.sh) && PYTHON=$$python scripts/install_system.sh --require venv && "$$python" -m venv $(CELERY_VENV)
-	@$(CELERY_VENV)/bin/python -m pip --disable-pip-version-check --quiet install "celery[redis]==$(CELERY_VERSION)" "SQLAlchemy>=2.0"
+	@python=$$(scripts/find_python.sh) && PYTHON=$$python scripts/install_system.sh --require venv \
+	  && "$$python" -m venv $(CELERY_VENV) \
+	  && "$$python" scripts/celery_requirements.py $(CELERY) >$(CELERY_VENV)/requirements.txt
+	@$(CELERY_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -r $(CELERY_VENV)/requirements.txt
 	@touch $@
 
 .PHONY: envs
@@ -63,9 +67,9 @@ demo: $(VENV)/.base $(CELERY_VENV)/.made ## Real Celery producer, our worker (BR
 	@$(BIN)/python examples/demo/run.py --broker $(BROKER) --producer-python $(CELERY_VENV)/bin/python
 
 .PHONY: test
-test: $(VENV)/.test ## Unit tests and the conformance suite, in one run of pytest
+test: $(VENV)/.test $(CELERY_VENV)/.made ## Unit tests and the conformance suite, in one run of pytest
 	@scripts/install_system.sh redis rabbitmq
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS) $(TESTS) </dev/null
+	@$(WITH_CELERY) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS) $(TESTS) </dev/null
 
 .PHONY: unit
 unit: $(VENV)/.test ## Unit tests alone
@@ -92,9 +96,9 @@ docs: $(VENV)/.docs ## Build the documentation, strictly, into build/site
 	@echo "build/site/index.html"
 
 .PHONY: bench
-bench: $(VENV)/.base $(CELERY_VENV)/.made ## Compare tasks/s and CPU per task with the real Celery (redis)
-	@scripts/install_system.sh --require redis
-	@$(BIN)/python scripts/bench.py --celery-python $(CELERY_VENV)/bin/python $(BENCH_ARGS)
+bench: $(VENV)/.test $(CELERY_VENV)/.made ## Tasks/s and CPU per task against the real Celery (BENCH_ARGS=--help)
+	@scripts/install_system.sh redis rabbitmq
+	@$(WITH_CELERY) $(BIN)/python -m celeriac_conformance bench $(BENCH_ARGS)
 
 .PHONY: dist
 dist: $(VENV)/.test ## Build the wheel and the source distribution into dist/

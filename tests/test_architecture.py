@@ -72,11 +72,12 @@ COMPAT_EXTRAS = {
     "kombu": ("brokers/*", "backends/rpc.py", "app/log.py"),
     "amqp": ("brokers/*",),
     "redis": ("brokers/*", "backends/redis*.py"),
-    "sqlalchemy": ("backends/database*.py", "backends/database/*"),
+    "sqlalchemy": ("backends/database*.py", "brokers/kombu_sqlalchemy.py"),
     "click": ("cli/*", "__main__.py", "exceptions.py"),
 }
-KOMBU_VALUES = {"Exchange", "Queue", "binding", "exceptions"}
-"""kombu names that users put in settings or catch: values, not I/O."""
+KOMBU_VALUES = {"Broadcast", "Exchange", "Queue", "binding", "exceptions"}
+KOMBU_VALUE_MODULES = {"kombu.exceptions", "kombu.utils.url"}
+"""kombu names that users put in settings or catch, and functions of texts: values, not I/O."""
 
 LAYERS = (
     {"exceptions", "clock", "signals", "states", "local", "platforms", "schedules"},
@@ -139,7 +140,7 @@ def allowed_in_protocol(found: Import, module: str) -> bool:
 def allowed_in_compat(found: Import, module: str) -> bool:
     if found.top in {"celery", "billiard", "vine", "celeriac_conformance"}:
         return False
-    if found.top == "kombu" and (found.name in KOMBU_VALUES or found.module == "kombu.exceptions"):
+    if found.top == "kombu" and (found.name in KOMBU_VALUES or found.module in KOMBU_VALUE_MODULES):
         return True
     return found.top not in COMPAT_EXTRAS or any(
         fnmatch(module, pattern) for pattern in COMPAT_EXTRAS[found.top]
