@@ -12,7 +12,6 @@ import argparse
 import json
 import platform
 import statistics
-import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -197,8 +196,7 @@ def run(arguments: argparse.Namespace, matrix: Matrix, show: Callable[[str], Non
     """Run the benchmark; returns the exit status."""
     reference = matrix.implementations[arguments.reference]
     candidate = matrix.implementations[arguments.worker]
-    folder = Path(tempfile.mkdtemp(prefix="celeriac-bench-"))
-    runtime = ProcessRuntime(Environments(cache_folder(), show), show, folder)
+    runtime = ProcessRuntime(Environments(cache_folder(), show), show)
     carrier: Carrier = matrix.carriers[_CARRIERS[arguments.broker]]
     options = WorkerOptions(
         pool=arguments.pool, concurrency=arguments.concurrency, loglevel=arguments.loglevel

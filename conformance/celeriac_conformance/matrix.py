@@ -30,6 +30,8 @@ class Implementation:
     version: str | None = None
     """Exact version, or None for the one of this checkout."""
     requires_python: str = ">=3.11"
+    worker: tuple[str, ...] = ()
+    """Module (and its first arguments) to run as the worker; the library itself by default."""
     requirements: tuple[str, ...] = ()
     """What its virtual environment holds; none means it runs in the suite's own interpreter."""
 
@@ -124,7 +126,11 @@ def read_matrix(path: Path) -> Matrix:
         raise MatrixError(f"{path.name}: unknown tables {sorted(unknown)}")
     implementations = {
         entry["name"]: Implementation(
-            **{**entry, "requirements": tuple(entry.get("requirements", ()))},
+            **{
+                **entry,
+                "requirements": tuple(entry.get("requirements", ())),
+                "worker": tuple(entry.get("worker", ())),
+            },
         )
         for entry in _entries(data, "implementations", path)
     }

@@ -23,7 +23,6 @@ from celeriac_conformance.runtimes.process import ProcessRuntime
 __all__ = ["ConformancePlugin", "ControlFailedError", "add_options", "deployment", "exchange"]
 
 _PLUGIN = "celeriac-conformance"
-_PATIENCE_S = 20.0
 
 
 class ControlFailedError(RuntimeError):
@@ -46,6 +45,16 @@ def add_options(parser: pytest.Parser) -> None:
         help="run real Celery against itself first (run, default), not at all (skip), or nothing else (only)",
     )
     options.addoption("--matrix", default=None, metavar="FILE", help="another matrix file")
+    options.addoption(
+        "--known-failures", default=None, metavar="FILE", help="another list of known failures"
+    )
+    options.addoption(
+        "--patience",
+        type=float,
+        default=20.0,
+        metavar="SECONDS",
+        help="how long a call may take (default: 20)",
+    )
 
 
 class ConformancePlugin:
@@ -66,11 +75,16 @@ class ConformancePlugin:
             self.cells = self.matrix.select(patterns, control=config.getoption("--control"))
         except MatrixError as error:
             raise pytest.UsageError(str(error)) from error
-        self.known: tuple[KnownFailure, ...] = read_known_failures(root / "known_failures.toml")
+        accepted = config.getoption("--known-failures")
+        self.known: tuple[KnownFailure, ...] = read_known_failures(
+            Path(accepted) if accepted else root / "known_failures.toml"
+        )
+        self.patience_s: float = config.getoption("--patience")
         self.verdicts = Verdicts()
         self.environments = Environments(cache_folder(), self.progress)
         self.runtime: Runtime = ProcessRuntime(self.environments, self.progress)
         self._setup_errors: dict[str, CannotSetUpError] = {}
+        self._failed = False
 
     @classmethod
     def of(cls, config: pytest.Config) -> ConformancePlugin:
@@ -235,7 +249,11 @@ class ConformancePlugin:
         )
         if outcome is not None:
             self.verdicts.record(case_id, cell.id, outcome)
-            report.user_properties.append(("outcome", str(outcome)))
+            # Reports take the properties of the last phase: whatever an earlier one said is replaced.
+            item.user_properties[:] = [
+                pair for pair in item.user_properties if pair[0] != "outcome"
+            ]
+            item.user_properties.append(("outcome", str(self.verdicts.of(case_id, cell.id))))
         if report.failed:
             for process in _processes_of(item):
                 report.sections.append(
@@ -258,9 +276,16 @@ class ConformancePlugin:
                 role = "control" if cell.is_control else "tested"
                 terminalreporter.write_line(f"{cell.id:<{width}}  {role:7}{counts}")
 
+        if self._failed:
+            terminalreporter.write_line(f"journals and logs are kept in {self.runtime.folder}")
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Remember whether anybody will want the logs."""
+        self._failed = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+
     def pytest_unconfigure(self) -> None:
         """Take every program and server away."""
-        self.runtime.close()
+        self.runtime.close(keep_logs=self._failed)
         stop_all()
 
 
@@ -304,7 +329,7 @@ def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     cell: Cell = request.param
     plugin.check_set_up(cell)
     plugin.progress(f"cell {cell.id}")
-    programs = Deployment(cell, plugin.runtime, patience_s=_PATIENCE_S)
+    programs = Deployment(cell, plugin.runtime, patience_s=plugin.patience_s)
     try:
         yield programs
     finally:

@@ -53,6 +53,9 @@ class WorkerOptions:
 class Runtime(ABC):
     """Starts servers, workers and drivers, and takes them away again."""
 
+    folder: Path
+    """Where the folders of the cells are."""
+
     @abstractmethod
     def prepare(self, implementation: Implementation) -> None:
         """Make an implementation ready to run, e.g. build its environment. Slow the first time.
@@ -82,5 +85,5 @@ class Runtime(ABC):
         """Start the producer driver, with pipes."""
 
     @abstractmethod
-    def close(self) -> None:
-        """Stop every server."""
+    def close(self, *, keep_logs: bool = False) -> None:
+        """Stop every server; remove journals and logs, unless they are to be kept."""

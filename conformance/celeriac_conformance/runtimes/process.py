@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,18 +30,14 @@ class ProcessRuntime(Runtime):
     Args:
         environments: Where interpreters come from.
         progress: Told one line whenever something slow starts.
-        folder: Root of the cells' folders; a new temporary one by default.
+
+    `folder` holds a folder per cell, with journal and logs, until `close`.
     """
 
-    def __init__(
-        self,
-        environments: Environments,
-        progress: Callable[[str], None],
-        folder: Path | None = None,
-    ) -> None:
+    def __init__(self, environments: Environments, progress: Callable[[str], None]) -> None:
         self._environments = environments
         self._progress = progress
-        self._folder = folder or Path(tempfile.mkdtemp(prefix="celeriac-conformance-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="celeriac-conformance-"))
         self._rabbit: RabbitServer | None = None
         self._redis: RedisServer | None = None
         self._grounds: list[Ground] = []
@@ -50,7 +47,7 @@ class ProcessRuntime(Runtime):
         self._environments.python(implementation)
 
     def open_ground(self, carrier: Carrier, name: str) -> Ground:
-        folder = self._folder / name
+        folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         number = len(self._grounds)
         try:
@@ -94,7 +91,7 @@ class ProcessRuntime(Runtime):
         command = [
             python,
             "-m",
-            implementation.library,
+            *(implementation.worker or (implementation.library,)),
             "-A",
             _TASKS,
             "worker",
@@ -132,7 +129,7 @@ class ProcessRuntime(Runtime):
             pipes=True,
         )
 
-    def close(self) -> None:
+    def close(self, *, keep_logs: bool = False) -> None:
         for ground in self._grounds:
             ground.broker.close()
             if ground.results is not None:
@@ -142,6 +139,8 @@ class ProcessRuntime(Runtime):
             if server is not None:
                 server.stop()
         self._redis = self._rabbit = None
+        if not keep_logs:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _child_environment(
         self, implementation: Implementation, ground: Ground, settings: Mapping[str, object]
