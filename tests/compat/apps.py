@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -25,7 +26,8 @@ def make_app(publisher: RecordingPublisher) -> Iterator[Callable[..., Celery]]:
     made: list[Celery] = []
 
     def make(**settings: Any) -> Celery:
-        settings.setdefault("backend", "cache+memory://")
+        # Documents of one test are not those of another.
+        settings.setdefault("backend", f"cache+memory://{uuid4()}")
         app = Celery("proj", broker="memory://", **settings)
         app.publisher = publisher
         made.append(app)

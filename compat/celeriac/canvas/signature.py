@@ -480,9 +480,10 @@ class Signature(dict[str, Any]):
         return signature, (dict(self),)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        made = self.from_dict(copy.deepcopy(dict(self), memo), app=self._app)
-        made._type = self._type
+        made = type(self).__new__(type(self))
         memo[id(self)] = made
+        made._app, made._type = self._app, self._type
+        made.update({key: copy.deepcopy(value, memo) for key, value in self.items()})
         return made
 
 

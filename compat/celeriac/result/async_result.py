@@ -8,6 +8,7 @@ Spec: app-and-cli#6, results-and-workflows#3
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -419,10 +420,18 @@ class AsyncResult(ResultBase):
         return type(self)(self.id, self._backend, self.task_name, self._app, self.parent)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self.__reduce_args__()
+        return importable_class(self), self.__reduce_args__()
 
     def __reduce_args__(self) -> tuple[Any, ...]:
         return self.id, None, self.task_name, None, self.parent
+
+
+def importable_class(obj: object) -> type:
+    """Return the class under which `obj` can be pickled: the one an app makes for itself cannot be imported."""
+    for cls in type(obj).__mro__:
+        if getattr(sys.modules.get(cls.__module__), cls.__name__, None) is cls:
+            return cls
+    return type(obj)
 
 
 def _all_of(steps: list[Callable[[], Any]]) -> Callable[[], None] | None:

@@ -10,6 +10,7 @@ from celeriac.exceptions import TimeoutError
 from celeriac.result.async_result import (
     AsyncResult,
     ResultBase,
+    importable_class,
     result_from_tuple,
     supports_native_join,
 )
@@ -422,7 +423,7 @@ class GroupResult(ResultSet):
         return NotImplemented
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self.__reduce_args__()
+        return importable_class(self), self.__reduce_args__()
 
     def __reduce_args__(self) -> tuple[Any, ...]:
         return self.id, self.results, self.parent

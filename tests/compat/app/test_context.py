@@ -5,7 +5,7 @@ from __future__ import annotations
 from celeriac.app.context import Context
 
 # [seen 5.7]: vars of the class.
-DEFAULTS = {
+DEFAULTS: dict[str, object] = {
     "args": None, "callbacks": None, "called_directly": True, "chain": None, "children": [], "chord": None,
     "correlation_id": None, "delivery_info": None, "errbacks": None, "eta": None, "expires": None, "group": None,
     "group_index": None, "headers": None, "hostname": None, "id": None, "ignore_result": False, "is_eager": False,
