@@ -430,7 +430,8 @@ def importable_class(obj: object) -> type:
     """Return the class under which `obj` can be pickled: the one an app makes for itself cannot be imported."""
     for cls in type(obj).__mro__:
         if getattr(sys.modules.get(cls.__module__), cls.__name__, None) is cls:
-            return cls
+            found: type = cls
+            return found
     return type(obj)
 
 

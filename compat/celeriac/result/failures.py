@@ -12,6 +12,8 @@ import sys
 from typing import Any
 
 from celeriac import exceptions
+from celeriac.exceptions import SecurityError
+from celeriac_protocol.failure import UnsafeExceptionError
 from celeriac_protocol.result import EXCEPTION_STATES, ResultMeta, build_exception, read_exception
 
 __all__ = ["UnpickleableExceptionWrapper", "exception_from", "resolve_class", "value_of"]
@@ -70,7 +72,10 @@ def exception_from(value: Any) -> BaseException | None:
         return None
     if isinstance(value, BaseException):
         return value
-    return build_exception(read_exception(value), resolve_class)
+    try:
+        return build_exception(read_exception(value), resolve_class)
+    except UnsafeExceptionError as exc:
+        raise SecurityError(str(exc)) from exc
 
 
 def value_of(meta: ResultMeta) -> Any:
