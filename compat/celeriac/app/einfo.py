@@ -11,6 +11,7 @@ from celeriac_protocol.errors import abbreviate
 
 __all__ = ["ExceptionInfo", "UnpickleableExceptionWrapper", "picklable_exception"]
 
+_CELERYS_OWN = frozenset({"celery.exceptions", "billiard.exceptions", "kombu.exceptions"})
 _OWN_FILES = frozenset({__file__.replace("einfo.py", "trace.py")})
 
 
@@ -90,8 +91,13 @@ def picklable_exception(exc: BaseException) -> BaseException:
 
     Spec: results-and-workflows#1.4
     """
-    if type(exc).__module__ == "builtins" and not exc.__dict__ and _plain(exc.args):
+    module = type(exc).__module__
+    if module == "builtins" and not exc.__dict__ and _plain(exc.args):
         return exc
+    if module in _CELERYS_OWN and _plain(exc.args):
+        return (
+            exc  # known to every client, and importable under that name only where the shim is on
+        )
     if _survives(exc):
         return exc
     for base in type(exc).__mro__[1:]:

@@ -40,6 +40,7 @@ from celeriac.app.outcome import Failed, Ignored, Outcome, Rejected, Retrying, S
 from celeriac.app.task import Context, Task
 from celeriac.canvas import maybe_signature
 from celeriac.exceptions import Ignore, Reject, Retry
+from celeriac.local import maybe_evaluate
 from celeriac_protocol.errors import EncodeError, abbreviate
 from celeriac_protocol.reprs import saferepr
 from celeriac_protocol.result import State
@@ -100,6 +101,7 @@ def build_tracer(
         ``trace(task_id, args, kwargs, request)``, which gives an `Outcome`, or with `eager` the triple
         ``(state, value, outcome)``; it raises only `SystemExit`, `KeyboardInterrupt` and the like.
     """
+    task = maybe_evaluate(task)  # what a decorator returned is a proxy
     tracer = _Tracer(name, task, app if app is not None else task.app, loader, hostname, eager)
     return tracer.run_eager if eager else tracer.run
 
@@ -370,8 +372,8 @@ class _Run:
     def log_context(self, text: str, einfo: ExceptionInfo) -> dict[str, Any]:
         return {
             "id": self.task_id, "name": self.request.shadow or self.tracer.name, "exc": text,
-            "traceback": einfo.traceback, "args": self.request.get("argsrepr"), "kwargs": self.request.get("kwargsrepr"),
-            "hostname": self.tracer.hostname,
+            "traceback": einfo.traceback, "hostname": self.tracer.hostname,
+            "args": self.request.get("argsrepr"), "kwargs": self.request.get("kwargsrepr"),
         }  # fmt: skip
 
     def guard(self, what: str, function: Callable[..., Any], *args: Any) -> None:

@@ -21,8 +21,9 @@ class ConnectionGivenUpError(Exception):
 
 
 class Reconnector:
-    """Back-off between attempts: 0.5, 1, 2, 4 … seconds up to `max_wait_s`, each with jitter: once the broker is back,
-    tasks are served within seconds.
+    """Back-off between attempts: 0.5, 1, 2, 4 … seconds up to `max_wait_s`, each with jitter.
+
+    The cap is low on purpose: once the broker is back, tasks are served within seconds.
 
     Args:
         retry: Reconnect after a loss (`broker_connection_retry`).

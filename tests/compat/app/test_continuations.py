@@ -13,7 +13,9 @@ def sig(name: str, task_id: str | None = None, **options: Any) -> dict[str, Any]
 
 
 def success(**fields: Any) -> list[Any]:
-    return after_success(**{"callbacks": None, "chain": None, "retval": 7, "task_id": "t", "root_id": "r", **fields})
+    return after_success(
+        **{"callbacks": None, "chain": None, "retval": 7, "task_id": "t", "root_id": "r", **fields}
+    )
 
 
 def test_nothing_follows_a_task_without_links() -> None:
@@ -23,7 +25,11 @@ def test_nothing_follows_a_task_without_links() -> None:
 
 def test_one_callback_is_applied_as_it_is_with_the_value_and_the_family() -> None:
     (item,) = success(callbacks=[sig("cb")])
-    assert (item.signature, item.args, item.options) == (sig("cb"), (7,), {"parent_id": "t", "root_id": "r"})
+    assert (item.signature, item.args, item.options) == (
+        sig("cb"),
+        (7,),
+        {"parent_id": "t", "root_id": "r"},
+    )
 
 
 def test_several_plain_callbacks_become_one_group_and_groups_stay_on_their_own() -> None:
@@ -42,7 +48,9 @@ def test_the_next_chain_step_is_the_last_element_and_takes_the_rest_along() -> N
 
 
 def test_callbacks_come_before_the_chain() -> None:
-    assert [item.signature["task"] for item in success(callbacks=[sig("cb")], chain=[sig("step")])] == ["cb", "step"]
+    assert [
+        item.signature["task"] for item in success(callbacks=[sig("cb")], chain=[sig("step")])
+    ] == ["cb", "step"]
 
 
 def test_a_task_without_root_is_the_root_of_what_follows() -> None:
@@ -70,7 +78,9 @@ def test_errbacks_are_split_by_style_and_the_old_ones_sent_as_one_group() -> Non
 
 
 def test_no_errbacks_means_nothing_to_do() -> None:
-    plan = after_failure(errbacks=None, task_id="t", root_id=None, takes_context=lambda signature: True)
+    plan = after_failure(
+        errbacks=None, task_id="t", root_id=None, takes_context=lambda signature: True
+    )
     assert plan.called == ()
     assert plan.sent is None
 

@@ -54,7 +54,12 @@ def test_the_nearest_base_that_survives_pickling_takes_the_place() -> None:
 def test_without_such_a_base_a_wrapper_names_the_original() -> None:
     exc = picklable_exception(NoneOfItsBasesWorksError("a", "b"))
     assert isinstance(exc, UnpickleableExceptionWrapper)
-    assert exc.args == (__name__, "NoneOfItsBasesWorksError", ["a"], "NoneOfItsBasesWorksError('a')")
+    assert exc.args == (
+        __name__,
+        "NoneOfItsBasesWorksError",
+        ["a"],
+        "NoneOfItsBasesWorksError('a')",
+    )
 
 
 def test_arguments_that_do_not_pickle_are_shown_as_text() -> None:

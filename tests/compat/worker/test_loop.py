@@ -15,8 +15,8 @@ from celeriac.pools.base import Lost, TimedOut
 from celeriac.worker.actions import Settlement
 from celeriac.worker.connection import ConnectionGivenUpError, Reconnector
 from celeriac.worker.delivery import Hooks, Request
-from celeriac.worker.payload import Payload
 from celeriac.worker.loop import Loop
+from celeriac.worker.payload import Payload
 from celeriac_protocol.errors import BrokenEnvelopeError, Hint, Reason
 from tests.compat.worker.doubles import ScriptedBroker, ScriptedPool, SimulatedClock
 
