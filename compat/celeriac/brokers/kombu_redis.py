@@ -61,7 +61,9 @@ class RedisConsumer(VirtualConsumer):
         channel = self._channel
         self._memory = memory
         self._owner: str = memory.setdefault("owner", f"{_OWNER_PREFIX}{uuid.uuid4().hex}")
-        self._client: Any = _redis.Redis(connection_pool=channel.pool)
+        self._client: Any = _redis.Redis(
+            connection_pool=channel.pool, single_connection_client=True
+        )
         self._take = self._client.register_script(TAKE)
         self._give_back = self._client.register_script(GIVE_BACK)
         prefix = channel.global_keyprefix
@@ -375,7 +377,8 @@ class RedisConsumer(VirtualConsumer):
 
     def forget(self) -> None:
         """Close our copies of the sockets."""
-        for holder in (self._waiter, getattr(self._pubsub, "connection", None)):
+        pubsub = getattr(self._pubsub, "connection", None)
+        for holder in (self._waiter, self._client.connection, pubsub):
             sock = getattr(holder, "_sock", None)
             if sock is not None:
                 sock.close()
@@ -410,9 +413,15 @@ class _OneClient:
     def _create_client(self, asynchronous: bool = False) -> Any:
         make: Any = super()
         if asynchronous:
+            # It waits or subscribes, and would keep others from its connection.
             return make._create_client(asynchronous=True)
         if self._command_client is None:
-            self._command_client = make._create_client()
+            channel: Any = self
+            self._command_client = channel.Client(
+                connection_pool=channel.pool,
+                credential_provider=channel.pool.connection_kwargs.get("credential_provider"),
+                single_connection_client=True,
+            )
         return self._command_client
 
     def _disconnect_pools(self) -> None:
