@@ -10,6 +10,9 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from celeriac.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry
+from celeriac_protocol.delayed import strip_delay
+
+_DELAYED = "celery_delayed_"
 
 if TYPE_CHECKING:
     from celeriac.app.context import Context
@@ -54,6 +57,13 @@ def signature_from_request(
         routing_key = delivery_info.get("routing_key")
         if exchange == "" and routing_key:
             options["queue"] = routing_key
+        elif routing_key and str(exchange).startswith(_DELAYED):
+            # It came through the delay of the broker, whose key grows by a prefix each time: enter behind it.
+            options.update(
+                exchange=f"{_DELAYED}delivery",
+                exchange_type="topic",
+                routing_key=strip_delay(routing_key),
+            )
         else:
             options.update(_present(delivery_info, ("exchange", "routing_key")))
     return task.signature(args or (), kwargs or {}, **options)

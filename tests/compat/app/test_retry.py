@@ -125,6 +125,15 @@ def test_a_message_goes_back_where_it_came_from(app: Celery) -> None:
     assert (options["queue"], options["foo"], "exchange" in options) == ("other", 1, False)
 
 
+def test_a_delay_of_the_broker_is_not_repeated(app: Celery, publisher: RecordingPublisher) -> None:
+    task = define(app, body)
+    key = ".".join("0" * 27) + ".1.tq.key"
+    with running(task, delivery_info={"exchange": "celery_delayed_0", "routing_key": key}):
+        task.retry(throw=False, countdown=1)
+    (sent,) = publisher.take()
+    assert (sent.exchange, sent.routing_key) == ("celery_delayed_delivery", "tq.key")
+
+
 def test_eager_retries_run_at_once(app: Celery, publisher: RecordingPublisher) -> None:
     def twice(self: Any) -> tuple[int, str]:
         if self.request.retries < 2:
