@@ -85,6 +85,13 @@ lint: $(VENV)/.lint ## ruff check, ruff format --check, codespell
 type: $(VENV)/.type ## mypy --strict
 	@$(BIN)/mypy
 
+# Interpreters under pyenv are on PATH only for the versions that PYENV_VERSION names.
+.PHONY: tox
+tox: $(VENV)/.dev ## Everything CI runs, in separate environments, on every Python there is (TOX_ARGS="-e lint,py312")
+	@if command -v pyenv >/dev/null 2>&1; then \
+	  PYENV_VERSION=$$(pyenv versions --bare | grep -E '^3\.1[1-9]\.[0-9]+$$' | sort -V | paste -sd: -); export PYENV_VERSION; \
+	fi; $(BIN)/tox $(TOX_ARGS)
+
 .PHONY: format
 format: $(VENV)/.lint ## Format the code and sort the imports
 	@$(BIN)/ruff check --select I --fix --quiet
