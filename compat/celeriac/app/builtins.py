@@ -19,7 +19,7 @@ from celeriac_protocol.result import PROPAGATE_STATES, READY_STATES, ResultMeta
 if TYPE_CHECKING:
     from celeriac.app.app import Celery
 
-__all__ = ["BUILTIN_TASKS", "add_builtin_tasks"]
+__all__ = ["BUILTIN_TASKS", "add_builtin_tasks", "unlock_chord"]
 
 BUILTIN_TASKS = (
     "celery.accumulate",

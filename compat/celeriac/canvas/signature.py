@@ -20,7 +20,7 @@ from celeriac_protocol.signature import normalize
 if TYPE_CHECKING:
     from celeriac.result import AsyncResult, EagerResult
 
-__all__ = ["Signature", "listed", "maybe_signature", "signature", "subtask"]
+__all__ = ["Signature", "listed", "maybe_signature", "shorten", "signature", "subtask"]
 
 SignatureType = TypeVar("SignatureType", bound="Signature")
 

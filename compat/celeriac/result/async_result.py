@@ -24,7 +24,14 @@ from celeriac_protocol.times import parse_iso8601
 if TYPE_CHECKING:
     from celeriac.backends.base import ResultBackend
 
-__all__ = ["AsyncResult", "ResultBase", "result_from_tuple", "result_tuple_of"]
+__all__ = [
+    "AsyncResult",
+    "ResultBase",
+    "importable_class",
+    "result_from_tuple",
+    "result_tuple_of",
+    "supports_native_join",
+]
 
 
 class ResultBase:
