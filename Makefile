@@ -85,11 +85,13 @@ lint: $(VENV)/.lint ## ruff check, ruff format --check, codespell
 type: $(VENV)/.type ## mypy --strict
 	@$(BIN)/mypy
 
-# Interpreters under pyenv are on PATH only for the versions that PYENV_VERSION names.
+# What pyenv has is not on PATH but for the version in use: tox looks for interpreters there.
 .PHONY: tox
 tox: $(VENV)/.dev ## Everything CI runs, in separate environments, on every Python there is (TOX_ARGS="-e lint,py312")
 	@if command -v pyenv >/dev/null 2>&1; then \
-	  PYENV_VERSION=$$(pyenv versions --bare | grep -E '^3\.1[1-9]\.[0-9]+$$' | sort -V | paste -sd: -); export PYENV_VERSION; \
+	  for version in $$(pyenv versions --bare | grep -E '^3\.1[1-9]\.[0-9]+$$'); do \
+	    PATH="$$PATH:$$(pyenv root)/versions/$$version/bin"; \
+	  done; export PATH; \
 	fi; $(BIN)/tox $(TOX_ARGS)
 
 .PHONY: format
