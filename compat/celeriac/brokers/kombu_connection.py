@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,11 +21,11 @@ from celeriac.brokers.base import BrokerAccessError, BrokerError, BrokerLostErro
 
 __all__ = [
     "ConnectionMaker",
+    "abandon",
     "broker_errors",
     "connection_errors",
     "display_url",
     "is_amqp",
-    "is_virtual",
 ]
 
 logger = logging.getLogger(__name__)
@@ -147,11 +147,6 @@ def is_amqp(connection: Any) -> bool:
     return bool(connection.transport.driver_type == "amqp")
 
 
-def is_virtual(connection: Any) -> bool:
-    """Whether messages travel in JSON envelopes."""
-    return not is_amqp(connection)
-
-
 def abandon(connection: Any) -> None:
     """Drop a connection of whatever state without a word to the broker."""
     raw = connection._connection
@@ -210,8 +205,3 @@ def broker_errors(
             # The client library broke down on what came in; a new connection is a new chance.
             logger.exception("Unexpected error while %s", doing)
         raise BrokerLostError(f"{doing}: {exc!r}") from exc
-
-
-def names(queues: Iterable[Any]) -> list[str]:
-    """Return the names of kombu queues."""
-    return [queue.name for queue in queues]

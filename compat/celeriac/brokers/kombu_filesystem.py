@@ -28,7 +28,7 @@ from kombu.utils import json as kombu_json
 from celeriac.brokers.kombu_consumer import Consumer
 from celeriac.brokers.kombu_virtual import Item, PolledConsumer, TakingChannel, redelivered
 
-__all__ = ["GuardedFilesystemTransport"]
+__all__ = ["FilesystemConsumer", "GuardedFilesystemChannel", "GuardedFilesystemTransport"]
 
 logger = logging.getLogger(__name__)
 

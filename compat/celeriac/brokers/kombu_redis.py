@@ -30,7 +30,13 @@ from celeriac.brokers.kombu_consumer import Consumer, Received
 from celeriac.brokers.kombu_redis_scripts import GIVE_BACK, TAKE
 from celeriac.brokers.kombu_virtual import VirtualConsumer, received_from, redelivered
 
-__all__ = ["GuardedRedisTransport", "GuardedSentinelTransport", "RedisConsumer"]
+__all__ = [
+    "GuardedRedisChannel",
+    "GuardedRedisTransport",
+    "GuardedSentinelChannel",
+    "GuardedSentinelTransport",
+    "RedisConsumer",
+]
 
 logger = logging.getLogger(__name__)
 

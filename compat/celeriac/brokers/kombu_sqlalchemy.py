@@ -19,7 +19,7 @@ from sqlalchemy.orm import configure_mappers
 from celeriac.brokers.kombu_consumer import Consumer
 from celeriac.brokers.kombu_virtual import Item, PolledConsumer, TakingChannel, redelivered
 
-__all__ = ["GuardedSqlalchemyTransport"]
+__all__ = ["GuardedSqlalchemyChannel", "GuardedSqlalchemyTransport"]
 
 _base: Any = kombu_sqlalchemy
 

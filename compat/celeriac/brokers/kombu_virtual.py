@@ -25,9 +25,11 @@ from celeriac_protocol.message import DeliveryInfo, Message, Properties
 from celeriac_protocol.virtual import mark_redelivered, read_envelope
 
 __all__ = [
+    "GuardedMemoryChannel",
     "GuardedMemoryTransport",
     "Item",
     "PolledConsumer",
+    "TakingChannel",
     "VirtualConsumer",
     "guarded_transport",
     "received_from",
