@@ -31,7 +31,8 @@ INTAKE = [
 
 
 def play(policy: Policy, *inputs: Input) -> tuple[RequestState, list[Action]]:
-    state, done = RequestState(), []
+    state = RequestState()
+    done: list[Action] = []
     for event in inputs:
         state, actions = step(state, event, policy)
         done += actions
