@@ -81,6 +81,7 @@ class ConformancePlugin:
         )
         self.patience_s: float = config.getoption("--patience")
         self.verdicts = Verdicts()
+        self.reported = Verdicts()
         self.environments = Environments(cache_folder(), self.progress)
         self.runtime: Runtime = ProcessRuntime(self.environments, self.progress)
         self._setup_errors: dict[str, CannotSetUpError] = {}
@@ -263,9 +264,16 @@ class ConformancePlugin:
 
     # Reporting
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take outcomes from reports, which also come from other processes under xdist."""
+        properties = dict(report.user_properties)
+        if report.when == "teardown" and "outcome" in properties:
+            outcome = Outcome(str(properties["outcome"]))
+            self.reported.record(str(properties["case"]), str(properties["cell"]), outcome)
+
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Count outcomes per cell."""
-        table = self.verdicts.by_cell()
+        table = self.reported.by_cell()
         if not table:
             return
         terminalreporter.section("conformance")
