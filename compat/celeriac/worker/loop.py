@@ -363,8 +363,9 @@ class Loop:
             request.accepted_at, request.worker_pid = event.at, event.pid
             self.feed(request, Input.ACCEPTED)
         elif isinstance(event, Lost):
-            request.detail = (event.exitcode, event.number)
-            lines.lost(worker_lost(event.exitcode, event.number), request.name, request.headers.id)
+            # A task that exits by itself is told without the job's number. Spec: results-and-workflows#1.4
+            request.detail = (event.exitcode, None if event.raised else event.number)
+            lines.lost(worker_lost(*request.detail), request.name, request.headers.id)
             self.feed(request, Input.LOST)
         else:
             self._on_timed_out(request, event)
