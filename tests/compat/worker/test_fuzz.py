@@ -69,11 +69,14 @@ def check(message: Message) -> None:
     assert state.phase is not Phase.ARRIVED
     payload = Payload.of(message)
     assert payload.message() == message
+    error: RemoteProtocolError | None = None
     try:
         found = wire.decode(payload.message(), accept=ACCEPT)
     except RemoteProtocolError as exc:
-        assert exc.field
-        assert str(exc)
+        error = exc
+    if error is not None:
+        assert error.field
+        assert str(error)
     else:
         assert request.broken is None
         assert found.headers.id == request.headers.id
