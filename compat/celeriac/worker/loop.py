@@ -128,13 +128,13 @@ class Loop:
         self.flush()
 
     def abandon(self) -> list[Request]:
-        """Cold shutdown, after the pool was killed: give back what can be, return the runs whose message is gone."""
+        """After the pool was killed: give back what can be, return the runs whose message is gone."""
         gone = []
         for request in list(self.requests.values()):
-            if request.state.settled:
-                gone.append(request)
-            else:
+            if not request.state.settled:
                 self._rejects.append((request.tag, True))
+            elif not request.state.comes_again:
+                gone.append(request)
         self.requests.clear()
         self.flush()
         return gone

@@ -70,3 +70,26 @@ def test_term_can_be_remapped_to_quit(
         assert signal.getsignal(signal.SIGTERM) == signals.on_quit
     finally:
         signals.restore()
+
+
+def test_a_signal_after_the_loop_ends_an_owned_process_with_its_status(said: list[str]) -> None:
+    left: list[int] = []
+    subject = ShutdownSignals(say=said.append, leave=left.append)
+    subject.on_int(signal.SIGINT, None)
+    assert left == []
+    subject.loop_is_over()
+    subject.on_term(signal.SIGTERM, None)
+    assert left == [1]
+
+
+def test_an_owned_process_keeps_its_handlers_to_the_end(said: list[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    subject = ShutdownSignals(say=said.append, leave=lambda status: None)
+    subject.install()
+    try:
+        subject.restore()
+        assert signal.getsignal(signal.SIGTERM) == subject.on_term
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
