@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -62,6 +63,9 @@ class ShutdownSignals:
         }
         for signum, handler in handlers.items():
             self._previous[signum] = signal.signal(signum, handler)
+        if self._leave is not None:
+            # The interpreter gives handlers up before it takes its modules down, which may take a while.
+            atexit.register(_ignore, tuple(handlers))
 
     def loop_is_over(self) -> None:
         """From now on nobody acts on `stop`: only cleaning up is left."""
@@ -104,6 +108,11 @@ class ShutdownSignals:
             self._on_stop(signal.Signals(signum).name, word, self.exitcode)
         if self._is_over and self._leave is not None:
             self._leave(self.exitcode)
+
+
+def _ignore(signums: tuple[int, ...]) -> None:
+    for signum in signums:
+        signal.signal(signum, signal.SIG_IGN)
 
 
 def _print(text: str) -> None:
