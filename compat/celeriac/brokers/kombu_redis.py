@@ -55,8 +55,8 @@ class RedisConsumer(VirtualConsumer):
 
     Args:
         connection: Open kombu connection.
-        memory: Survives the connection: `owner`; after a loss `orphans` (tag → key, raw) and `settled` (tags acked or
-            rejected for good while there was no connection).
+        memory: Survives the connection: `owner`, `calls`; after a loss `orphans` (tag → key, raw) and `settled`
+            (tags acked or rejected for good when or after it went).
     """
 
     def __init__(self, connection: Any, memory: dict[str, Any]) -> None:
@@ -82,7 +82,10 @@ class RedisConsumer(VirtualConsumer):
         self._fanout: dict[bytes, str] = {}
         """Pattern → queue."""
         self._fair = True
-        self._calls = itertools.count(1)
+        self._unconfirmed: set[str] = set()
+        """Tags of an ack under way; one that fails is made by the next connection."""
+        # Not from 1 on each connection: what the one before left behind would be overwritten.
+        self._calls: itertools.count[int] = memory.setdefault("calls", itertools.count(1))
         self._swept_at = 0.0
         self._missing: set[str] = set()
         """Owners that had no connection at the last sweep."""
@@ -210,19 +213,25 @@ class RedisConsumer(VirtualConsumer):
 
     def ack(self, handles: Sequence[Any]) -> None:
         """Forget the deliveries in one round trip."""
-        tags = [tag for tag in handles if self._held.pop(tag, None) is not None]
+        tags = [tag for tag in handles if tag in self._held]
+        self._unconfirmed.update(tags)
         if tags and self._records:
             # Not in MULTI: a full server refuses everything there.
             with self._client.pipeline(transaction=False) as pipe:
                 pipe.zrem(self._index, *tags).hdel(self._unacked, *tags).execute()
+        for tag in tags:
+            del self._held[tag]
+        self._unconfirmed.clear()
 
     def reject(self, handles: Sequence[Any], *, requeue: bool) -> None:
         """Discard, or put back: to the far end as kombu does, or, once cancelled, to the end they came from."""
         if not requeue:
             self.ack(handles)
             return
-        held = {tag: self._held.pop(tag) for tag in handles if tag in self._held}
+        held = {tag: self._held[tag] for tag in handles if tag in self._held}
         self._put_back(held, first=not self._queues)
+        for tag in held:
+            del self._held[tag]
 
     def _put_back(self, held: dict[str, tuple[str, bytes]], *, first: bool) -> None:
         if not held:
@@ -317,18 +326,21 @@ class RedisConsumer(VirtualConsumer):
 
     def _settle_orphans(self) -> None:
         """After a loss: finish what was settled meanwhile, give the rest back."""
-        orphans: dict[str, tuple[str, bytes]] = self._memory.pop("orphans", {})
-        settled: set[str] = self._memory.pop("settled", set())
-        self._held = {tag: orphans.pop(tag) for tag in settled if tag in orphans}
+        orphans: dict[str, tuple[str, bytes]] = self._memory.get("orphans", {})
+        settled: set[str] = self._memory.get("settled", set())
+        self._held = {tag: orphans[tag] for tag in settled if tag in orphans}
         self.ack(list(self._held))
-        self._put_back(orphans, first=True)
+        self._put_back({tag: o for tag, o in orphans.items() if tag not in settled}, first=True)
+        # Only now: had the connection been lost again, the next one would have to do it all.
+        self._memory.pop("orphans", None)
+        self._memory.pop("settled", None)
 
     # -- life ------------------------------------------------------------------------------------
 
     def lost(self) -> None:
         """Remember what we hold; the next connection gives it back."""
         self._memory["orphans"] = dict(self._held)
-        self._memory["settled"] = set()
+        self._memory["settled"] = set(self._unconfirmed)
         self._held.clear()
         self.forget()
         self._channel._disconnect_pools()
