@@ -98,10 +98,6 @@ class ConformancePlugin:
     @classmethod
     def install(cls, config: pytest.Config, root: Path) -> None:
         """Register the plugin; call it from `pytest_configure`."""
-        if config.getoption("dist", "no") not in ("no", "loadgroup"):
-            raise pytest.UsageError(
-                "conformance runs in parallel only with --dist loadgroup (cells share programs)"
-            )
         config.pluginmanager.register(cls(config, root), _PLUGIN)
         signal.signal(signal.SIGTERM, _interrupt)
 
@@ -114,6 +110,14 @@ class ConformancePlugin:
         with capture.global_and_fixture_disabled():
             reporter.ensure_newline()
             reporter.write_line(f"conformance: {line}")
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> object:
+        """Keep every cell with its control in one process."""
+        from celeriac_conformance.scheduling import CellScheduling
+
+        units = {cell.id: "/".join(cell.control_key) for cell in self.cells}
+        return CellScheduling(config, log, units)
 
     # Collection
 
@@ -148,7 +152,6 @@ class ConformancePlugin:
         if not cell.carrier.carries(case_id):
             return False
         item.user_properties += [("case", case_id), ("spec", described.spec), ("cell", cell.id)]
-        item.add_marker(pytest.mark.xdist_group("-".join(cell.control_key)))
         known = find(self.known, case_id, cell.id)
         if known is not None:
             item.add_marker(pytest.mark.xfail(reason=f"{known.reason} ({known.link})", strict=True))
@@ -256,6 +259,9 @@ class ConformancePlugin:
             ]
             item.user_properties.append(("outcome", str(self.verdicts.of(case_id, cell.id))))
         if report.failed:
+            used = getattr(item, "funcargs", {}).get("deployment")
+            if isinstance(used, Deployment):
+                used.is_suspect = True
             for process in _processes_of(item):
                 report.sections.append(
                     (f"log of the {process.name} (pid {process.pid})", process.tail())
