@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 __all__ = ["CellScheduling", "unit_of"]
 
@@ -29,7 +29,7 @@ def unit_of(nodeid: str, cells: Mapping[str, str]) -> str:
     return path if found is None else cells[found]
 
 
-class CellScheduling(LoadScopeScheduling):
+class CellScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """Gives whole cells to processes.
 
     Args:
