@@ -184,7 +184,8 @@ def wait(fields):
         answer["timed_out"] = True
     except Exception as error:
         answer["raised"] = error
-    answer["messages"] = [dict(message) for message in messages]
+    # The hook also gets documents of other calls that arrive meanwhile.
+    answer["messages"] = [dict(message) for message in messages if message["task_id"] == result.id]
     if hasattr(result, "results"):
         answer["documents"] = [_document(member) for member in result.results]
     else:
