@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-__all__ = ["Ack", "Action", "Forget", "Hold", "Queue", "Reject", "Settle", "Settlement", "Start"]
+__all__ = [
+    "Ack",
+    "Action",
+    "Forget",
+    "Hold",
+    "Queue",
+    "Reject",
+    "Remember",
+    "Settle",
+    "Settlement",
+    "Start",
+]
 
 
 class Settlement(Enum):
@@ -63,4 +74,11 @@ class Forget:
     """Nothing will happen to it any more."""
 
 
-Action: TypeAlias = Ack | Reject | Queue | Hold | Start | Settle | Forget
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """It ended without its connection: settle the delivery that the broker makes of it again in this way."""
+
+    settle: Ack | Reject
+
+
+Action: TypeAlias = Ack | Reject | Queue | Hold | Start | Settle | Forget | Remember

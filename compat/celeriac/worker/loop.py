@@ -11,7 +11,7 @@ acked?). This file is the only place where their order meets I/O.
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -35,6 +35,9 @@ logger = logging.getLogger("celery.worker.consumer")
 
 FETCH_LIMIT = 64
 """Deliveries taken per turn: enough to amortise the turn, small enough to keep acks and starts prompt."""
+
+REMEMBERED = 1000
+"""Runs that ended without their connection and whose redelivery is still expected."""
 
 MAX_PREFETCH = 65535
 """AMQP's prefetch count is an unsigned short."""
@@ -88,6 +91,7 @@ class Loop:
         self.requests: dict[int, Request] = {}
         self._holds: Holds[Request] = Holds()
         self._ready: deque[Request] = deque()
+        self._ended: OrderedDict[tuple[str, int], actions.Ack | actions.Reject] = OrderedDict()
         self._acks: list[Tag] = []
         self._rejects: list[tuple[Tag, bool]] = []
         self._numbers = count()
@@ -103,6 +107,7 @@ class Loop:
             actions.Start: self._start,
             actions.Settle: self._settle,
             actions.Forget: self._forget,
+            actions.Remember: self._remember,
         }
         pool.on_accepted = self._accepted_in_place
 
@@ -284,6 +289,8 @@ class Loop:
     def on_delivery(self, delivery: Delivery) -> None:
         """Take one delivery in."""
         request = read_delivery(delivery, next(self._numbers), self.tasks, self.accept)
+        if delivery.message.delivery_info.redelivered and self._is_known(request):
+            return
         self.requests[request.number] = request
         if isinstance(request.broken, Unreadable):
             error = request.broken.error
@@ -296,6 +303,20 @@ class Loop:
                 self.feed(request, Input.DROPPED if error.hint is Hint.DROP else Input.UNREADABLE)
             return
         self._decide(request)
+
+    def _is_known(self, again: Request) -> bool:
+        """Take a redelivery of what runs, or ran, here in the place of the lost delivery. Spec: transports#8 R3."""
+        key = _attempt(again)
+        for request in self.requests.values():
+            if request.state.comes_again and _attempt(request) == key:
+                request.tag = again.tag
+                self.feed(request, Input.ADOPTED)
+                return True
+        settle = self._ended.pop(key, None)
+        if settle is None:
+            return False
+        self._perform[type(settle)](again, settle)
+        return True
 
     def _decide(self, request: Request) -> None:
         headers = request.headers
@@ -427,5 +448,15 @@ class Loop:
         payload = SettlePayload(action.kind, request.payload(), request.detail)
         self.pool.settle(Job(request.number, payload))
 
+    def _remember(self, request: Request, action: actions.Remember) -> None:
+        self._ended[_attempt(request)] = action.settle
+        if len(self._ended) > REMEMBERED:
+            self._ended.popitem(last=False)
+
     def _forget(self, request: Request, action: actions.Forget) -> None:
         self.requests.pop(request.number, None)
+
+
+def _attempt(request: Request) -> tuple[str, int]:
+    """Return what a redelivery has in common with the delivery before; a retry is another attempt under the same id."""
+    return request.headers.id, request.headers.retries

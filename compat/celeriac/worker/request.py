@@ -27,6 +27,7 @@ from celeriac.worker.actions import (
     Hold,
     Queue,
     Reject,
+    Remember,
     Settle,
     Settlement,
     Start,
@@ -88,6 +89,8 @@ class Input(Enum):
     """The bookkeeping is done."""
     DISCONNECTED = "disconnected"
     """The connection of the delivery is gone: it can no longer be settled."""
+    ADOPTED = "adopted"
+    """The broker delivered it again while it runs here: the new delivery takes the place of the old one."""
     STOPPING = "stopping"
     """Warm shutdown: what has not started goes back."""
 
@@ -111,7 +114,7 @@ class RequestState:
     """Acked, rejected, or no longer ours to settle."""
     comes_again: bool = False
     """Its connection was lost before it was settled: the broker delivers it again."""
-    then: Action | None = None
+    then: Ack | Reject | None = None
     """What settles the delivery once the bookkeeping is done."""
 
 
@@ -134,24 +137,25 @@ def _to(phase: Phase, *actions: Action) -> Callable[[RequestState, Policy], _Res
     return lambda state, policy: (replace(state, phase=phase), actions)
 
 
-def _end(state: RequestState, settle: Action | None) -> _Result:
+def _end(state: RequestState, settle: Ack | Reject | None) -> _Result:
     """End the request; settle the delivery if it still is ours to settle."""
     done = replace(state, phase=Phase.ENDED, settled=True, then=None)
+    if state.comes_again and settle is not None and settle != _GIVE_BACK:
+        return done, (Remember(settle), Forget())
     if settle is None or state.settled:
         return done, (Forget(),)
     return done, (settle, Forget())
 
 
-def _end_with(settle: Action | None) -> Callable[[RequestState, Policy], _Result]:
+def _end_with(settle: Ack | Reject | None) -> Callable[[RequestState, Policy], _Result]:
     return lambda state, policy: _end(state, settle)
 
 
 def _settle(
-    kind: Settlement, then: Callable[[Policy], Action]
+    kind: Settlement, then: Callable[[Policy], Ack | Reject]
 ) -> Callable[[RequestState, Policy], _Result]:
     def handler(state: RequestState, policy: Policy) -> _Result:
-        settle = None if state.settled else then(policy)
-        return replace(state, phase=Phase.SETTLING, then=settle), (Settle(kind),)
+        return replace(state, phase=Phase.SETTLING, then=then(policy)), (Settle(kind),)
 
     return handler
 
@@ -183,9 +187,18 @@ def _finish_settling(state: RequestState, policy: Policy) -> _Result:
 
 
 def _cut_off(state: RequestState, policy: Policy) -> _Result:
-    """The run goes on, its delivery cannot be settled any more: the broker will redeliver it."""
+    """The run goes on; its delivery, if it was not settled yet, will be made again by the broker."""
     comes_again = state.comes_again or not state.settled
-    return replace(state, settled=True, then=None, comes_again=comes_again), ()
+    return replace(state, settled=True, comes_again=comes_again), ()
+
+
+def _adopted(state: RequestState, policy: Policy) -> _Result:
+    """Go on under the new delivery. Spec: transports#8 R3."""
+    if not state.comes_again:
+        return state, ()
+    if state.phase is Phase.RUNNING and not policy.acks_late:
+        return replace(state, settled=True, comes_again=False), (_ACK,)
+    return replace(state, settled=False, comes_again=False), ()
 
 
 _TABLE: dict[tuple[Phase, Input], Callable[[RequestState, Policy], _Result]] = {
@@ -210,6 +223,7 @@ _TABLE: dict[tuple[Phase, Input], Callable[[RequestState, Policy], _Result]] = {
     (Phase.SUBMITTED, Input.DROPPED): _end_with(_ACK),
     (Phase.SUBMITTED, Input.LOST): _lost,
     (Phase.SUBMITTED, Input.DISCONNECTED): _cut_off,
+    (Phase.SUBMITTED, Input.ADOPTED): _adopted,
     (Phase.RUNNING, Input.COMPLETED): _end_with(_ACK),
     (Phase.RUNNING, Input.FAILED): _failed,
     (Phase.RUNNING, Input.REJECTED): _end_with(_DISCARD),
@@ -219,7 +233,9 @@ _TABLE: dict[tuple[Phase, Input], Callable[[RequestState, Policy], _Result]] = {
         Settlement.TIMED_OUT, lambda p: _ACK if p.acks_on_timeout else _GIVE_BACK
     ),
     (Phase.RUNNING, Input.DISCONNECTED): _cut_off,
+    (Phase.RUNNING, Input.ADOPTED): _adopted,
     (Phase.SETTLING, Input.SETTLED): _finish_settling,
     (Phase.SETTLING, Input.LOST): _finish_settling,
     (Phase.SETTLING, Input.DISCONNECTED): _cut_off,
+    (Phase.SETTLING, Input.ADOPTED): _adopted,
 }

@@ -10,7 +10,7 @@ from typing import Any
 from celeriac.brokers.base import Broker, BrokerLostError, Delivery, Tag
 from celeriac.clock import Clock
 from celeriac.pools.base import Accepted, Finished, Job, Pool, PoolEvent
-from celeriac_protocol.message import Message, Properties
+from celeriac_protocol.message import DeliveryInfo, Message, Properties
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -47,13 +47,20 @@ class ScriptedBroker(Broker):
         self.fail_next: Exception | None = None
 
     def deliver(
-        self, tag: Tag, headers: dict[str, Any] | None = None, body: Any = None, **extra: Any
+        self,
+        tag: Tag,
+        headers: dict[str, Any] | None = None,
+        body: Any = None,
+        *,
+        redelivered: bool = False,
+        **extra: Any,
     ) -> None:
         encoded = json.dumps([[2, 3], {}, {}] if body is None else body).encode()
         message = Message(
             {"task": "proj.add", "id": f"id-{tag}", **(headers or {})},
             Properties(content_type="application/json", content_encoding="utf-8"),
             encoded,
+            DeliveryInfo(routing_key="celery", redelivered=redelivered),
         )
         self.waiting.append(Delivery(tag, message, **extra))
 

@@ -298,6 +298,44 @@ def test_after_a_lost_connection_running_tasks_go_on_and_waiting_ones_are_forgot
     assert [request.tag for request in bench.loop.requests.values()] == ["x"]
 
 
+def test_a_redelivery_of_what_runs_here_is_not_run_again_and_is_acked_in_the_end(
+    bench: Bench,
+) -> None:
+    number = start_one(bench, "proj.late")
+    bench.broker.fail_next = BrokerLostError("reset by peer")
+    bench.turn(2)
+    bench.broker.deliver("again", {"task": "proj.late", "id": "id-t"}, redelivered=True)
+    bench.turn(2)
+    assert list(bench.pool.jobs) == [number]
+    bench.pool.finish(number, OK)
+    bench.turn()
+    assert bench.broker.acked == ["again"]
+    assert bench.loop.requests == {}
+
+
+def test_a_redelivery_of_what_ended_meanwhile_is_acked_without_a_run(bench: Bench) -> None:
+    number = start_one(bench, "proj.late")
+    bench.broker.fail_next = BrokerLostError("reset by peer")
+    bench.turn()
+    bench.pool.finish(number, OK)
+    bench.turn()
+    bench.broker.deliver("again", {"task": "proj.late", "id": "id-t"}, redelivered=True)
+    bench.turn(2)
+    assert bench.pool.jobs == {}
+    assert bench.broker.acked == ["again"]
+
+
+def test_another_attempt_of_the_same_task_is_no_redelivery(bench: Bench) -> None:
+    start_one(bench, "proj.late")
+    bench.broker.fail_next = BrokerLostError("reset by peer")
+    bench.turn(2)
+    bench.broker.deliver(
+        "retry", {"task": "proj.late", "id": "id-t", "retries": 1}, redelivered=True
+    )
+    bench.turn(2)
+    assert len(bench.pool.jobs) == 2
+
+
 def test_the_loop_waits_between_attempts_and_serves_when_the_broker_is_back(bench: Bench) -> None:
     bench.broker.refuse = BrokerLostError("connection refused")
     bench.turn()

@@ -7,7 +7,17 @@ from typing import NamedTuple
 
 import pytest
 
-from celeriac.worker.actions import Ack, Action, Forget, Queue, Reject, Settle, Settlement, Start
+from celeriac.worker.actions import (
+    Ack,
+    Action,
+    Forget,
+    Queue,
+    Reject,
+    Remember,
+    Settle,
+    Settlement,
+    Start,
+)
 from celeriac.worker.request import Input, Phase, Policy, RequestState, step
 
 POLICIES = [
@@ -61,18 +71,22 @@ def reachable(policy: Policy) -> dict[History, tuple[Input, ...]]:
     found: dict[History, tuple[Input, ...]] = {start: ()}
     todo = [start]
     while todo:
-        past = todo.pop(0)
-        for event in INTAKE if past is start else Input:
+        before = todo.pop(0)
+        for event in INTAKE if before is start else Input:
+            past = before
             state, actions = step(past.state, event, policy)
             if past.forgotten:
-                assert (state, actions) == (past.state, ()), (found[past], event)
+                assert (state, actions) == (past.state, ()), (found[before], event)
             if Ack() in actions and not policy.acks_late and past.state.phase is Phase.SUBMITTED:
-                assert event in (Input.ACCEPTED, Input.DROPPED), (found[past], event)
+                assert event in (Input.ACCEPTED, Input.DROPPED), (found[before], event)
             if Ack() in actions:
                 assert (
                     past.accepted or past.discarded or event in (Input.ACCEPTED, Input.DROPPED)
-                ), (found[past], event)
-            assert Forget() not in actions[:-1], (found[past], event)
+                ), (found[before], event)
+            assert Forget() not in actions[:-1], (found[before], event)
+            if event is Input.ADOPTED and past.state.comes_again and not past.forgotten:
+                # A new delivery has taken the place of the lost one: it is to be settled once.
+                past = past._replace(settled=0, disconnected=False)
             now = History(
                 state,
                 past.settled + len(settlements(list(actions))),
@@ -83,7 +97,7 @@ def reachable(policy: Policy) -> dict[History, tuple[Input, ...]]:
                 past.disconnected or event is Input.DISCONNECTED,
             )
             if now not in found:
-                found[now] = (*found[past], event)
+                found[now] = (*found[before], event)
                 todo.append(now)
     return found
 
@@ -204,6 +218,29 @@ def test_a_run_lost_after_its_connection_is_not_recorded_when_the_broker_runs_it
     policy = Policy(acks_late=True, reject_on_worker_lost=True)
     _, done = play(policy, Input.RUN, Input.SLOT, Input.ACCEPTED, Input.DISCONNECTED, Input.LOST)
     assert done == [Queue(), Start(), Forget()]
+
+
+@pytest.mark.parametrize("event", [Input.COMPLETED, Input.FAILED])
+def test_a_redelivery_of_a_running_task_is_adopted_and_settled_by_its_end(event: Input) -> None:
+    upto = (Input.RUN, Input.SLOT, Input.ACCEPTED, Input.DISCONNECTED, Input.ADOPTED)
+    assert settlements(play(Policy(acks_late=True), *upto)[1]) == []
+    assert settlements(play(Policy(acks_late=True), *upto, event)[1]) == [Ack()]
+
+
+def test_a_run_that_ends_without_its_connection_says_how_to_settle_the_redelivery() -> None:
+    lost = (Input.RUN, Input.SLOT, Input.ACCEPTED, Input.DISCONNECTED)
+    assert Remember(Ack()) in play(Policy(acks_late=True), *lost, Input.COMPLETED)[1]
+    assert Remember(Reject(requeue=False)) in play(Policy(acks_late=True), *lost, Input.REJECTED)[1]
+    given_back = play(Policy(acks_late=True), *lost, Input.REQUEUED)[1]
+    assert not any(isinstance(action, Remember) for action in given_back)
+
+
+def test_an_early_task_that_was_acked_is_not_expected_again() -> None:
+    _, actions = play(
+        Policy(), Input.RUN, Input.SLOT, Input.ACCEPTED, Input.DISCONNECTED, Input.COMPLETED
+    )
+    assert settlements(actions) == [Ack()]
+    assert not any(isinstance(action, Remember) for action in actions)
 
 
 def test_a_revoked_task_is_recorded_then_acked_and_never_started() -> None:
