@@ -71,3 +71,12 @@ def test_failures_of_every_kind_leave_the_worker_serving(exchange: Exchange) -> 
         assert exchange.producer.wait(call).state == "FAILURE"
     assert exchange.producer.result(exchange.producer.send("add", [2, 2])) == 4
     assert exchange.worker.pid == pid
+
+
+@case("failures/memory-error", spec="results-and-workflows#4.3", control=False)
+def test_a_task_that_runs_out_of_memory_fails_and_the_worker_goes_on(exchange: Exchange) -> None:
+    """Real Celery stores the failure and then exits, so there is no control."""
+    answer = exchange.producer.wait(exchange.producer.send("fail", ["MemoryError", "pretended"]))
+    assert answer.raised is not None
+    assert (answer.state, answer.raised.type) == ("FAILURE", "MemoryError")
+    assert exchange.producer.result(exchange.producer.send("add", [1, 1])) == 2

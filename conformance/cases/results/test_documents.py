@@ -106,7 +106,7 @@ def test_celery_reads_when_a_call_was_done(exchange: Exchange) -> None:
 
 @case("results/started", spec="results-and-workflows#1.2")
 def test_a_tracked_task_reports_that_it_started(exchange: Exchange) -> None:
-    call = exchange.producer.send("tracked", [1])
+    call = exchange.producer.send("tracked", [1], countdown=1)
     answer = exchange.producer.wait(call)
     assert answer.states == ["STARTED", "SUCCESS"]
     started = answer.messages[0]["result"]
