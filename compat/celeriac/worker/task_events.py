@@ -68,7 +68,8 @@ class TaskEvents(Hooks):
 
     def failed(self, request: Request, exc: Exception) -> None:
         """It failed and could not tell."""
-        self._send("task-failed", request, exception=repr(exc))
+        # Some of Celery's exceptions show a sentence instead of themselves.
+        self._send("task-failed", request, exception=BaseException.__repr__(exc))
 
     def given_back(self, request: Request) -> None:
         """Its message was rejected, to be delivered again."""

@@ -116,7 +116,8 @@ def stats(state: ControlState, **kwargs: Any) -> dict[str, Any]:
         censor({"broker_url": url})["broker_url"] for url in broker["alternates"]
     ]
     broker["credential_provider"] = None
-    broker["heartbeat"] = state.app.conf.broker_heartbeat
+    heartbeat = state.app.conf.broker_heartbeat
+    broker["heartbeat"] = None if heartbeat is None else float(heartbeat)
     return {
         "total": dict(state.loop.totals),
         "pid": os.getpid(),
