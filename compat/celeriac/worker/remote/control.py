@@ -13,7 +13,21 @@ from celeriac.worker.remote.registry import NO_REPLY, control_command
 from celeriac.worker.remote.state import ControlState
 from celeriac_protocol.control import error, ok
 
-__all__: list[str] = []
+__all__ = [
+    "add_consumer",
+    "autoscale",
+    "cancel_consumer",
+    "disable_events",
+    "election",
+    "enable_events",
+    "heartbeat",
+    "pool_grow",
+    "pool_restart",
+    "pool_shrink",
+    "rate_limit",
+    "shutdown",
+    "time_limit",
+]
 
 logger = logging.getLogger("celery.worker.control")
 

@@ -21,7 +21,22 @@ try:
 except ImportError:  # no such thing on this platform
     resource = None  # type: ignore[assignment]
 
-__all__ = ["plain"]
+__all__ = [
+    "active",
+    "active_queues",
+    "clock",
+    "conf",
+    "hello",
+    "ping",
+    "plain",
+    "query_task",
+    "registered",
+    "report",
+    "reserved",
+    "revoked",
+    "scheduled",
+    "stats",
+]
 
 logger = logging.getLogger("celery.worker.control")
 

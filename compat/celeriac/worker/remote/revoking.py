@@ -13,7 +13,11 @@ from celeriac.worker.remote.state import ControlState
 from celeriac.worker.request import Phase
 from celeriac_protocol.control import ok
 
-__all__ = ["signal_number"]
+__all__ = [
+    "revoke",
+    "signal_number",
+    "terminate",
+]
 
 logger = logging.getLogger("celery.worker.control")
 
