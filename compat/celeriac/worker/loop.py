@@ -157,6 +157,9 @@ class Loop:
         """One turn of the loop."""
         if not self.connected and not self.stopping:
             self._connect_when_due()
+            if self.connected:
+                # Monitors hear of the worker before they hear of its tasks.
+                self._serve(set())
         ready = self.waiter.wait(self._readers(), self.pool.writers(), self._timeout_s())
         self._turn_again = False
         for event in self.pool.poll():
@@ -169,6 +172,9 @@ class Loop:
                 self._decide(request)
         self._fill_slots()
         self.flush()
+        self._serve(ready)
+
+    def _serve(self, ready: set[int]) -> None:
         for service in self.services:
             service.serve(ready, self.clock.monotonic())
 

@@ -143,7 +143,7 @@ def test_a_refused_reply_costs_only_itself(bench: Side, caplog: pytest.LogCaptur
         bench.side.reply = original  # type: ignore[method-assign]
         raise PublishError("406")
 
-    bench.side.reply = refuse_first  # type: ignore[assignment, method-assign]
+    bench.side.reply = refuse_first  # type: ignore[method-assign]
     bench.loop.turn()
     assert len(bench.side.replies) == 1
     assert "refused" in caplog.text

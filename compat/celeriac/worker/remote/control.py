@@ -54,7 +54,7 @@ def rate_limit(
 )
 def time_limit(
     state: ControlState,
-    task_name: str | None = None,
+    task_name: str,
     hard: float | None = None,
     soft: float | None = None,
     **kwargs: Any,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 __all__ = [
     "NO_REPLY",
@@ -21,6 +21,8 @@ __all__ = [
 
 Handler: TypeAlias = Callable[..., Any]
 """Called with the `ControlState` and the request's arguments; returns the reply, anything the serializer writes."""
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class _NoReply:
@@ -108,11 +110,13 @@ Panel = Registry()
 """The commands of this process: ours, and those that an application registers."""
 
 
-def inspect_command(**options: Any) -> Any:
+def inspect_command(**options: Any) -> Callable[[_Function], _Function]:
     """Register a command that looks: ``@inspect_command()``. Options: see `CommandInfo`."""
-    return Panel.register(type="inspect", **options)
+    decorator: Callable[[_Function], _Function] = Panel.register(type="inspect", **options)
+    return decorator
 
 
-def control_command(**options: Any) -> Any:
+def control_command(**options: Any) -> Callable[[_Function], _Function]:
     """Register a command that changes something: ``@control_command(args=[("n", int)])``."""
-    return Panel.register(type="control", **options)
+    decorator: Callable[[_Function], _Function] = Panel.register(type="control", **options)
+    return decorator

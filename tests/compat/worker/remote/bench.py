@@ -96,10 +96,10 @@ class Bench:
     def __init__(self, *, task_events: bool = False, has_sender: bool = True) -> None:
         self.app = Celery("bench", broker="memory://", set_as_current=False)
 
-        @self.app.task(name="proj.add")
         def add(x: int, y: int) -> int:
             return x + y
 
+        self.app.task(add, name="proj.add")
         self.app.finalize()
         self.broker, self.pool, self.clock = ScriptedBroker(), ScriptedPool(), SimulatedClock()
         self.revoked, self.side = RevokedIds(), ScriptedSide()
