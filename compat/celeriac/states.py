@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from celeriac_protocol.result import (
+    EXCEPTION_STATES,
+    PROPAGATE_STATES,
+    READY_STATES,
+    UNREADY_STATES,
+    State,
+    precedence,
+)
+
 __all__ = [
     "ALL_STATES",
     "EXCEPTION_STATES",
@@ -24,40 +33,24 @@ __all__ = [
     "state",
 ]
 
-PENDING = "PENDING"
-RECEIVED = "RECEIVED"
-STARTED = "STARTED"
-SUCCESS = "SUCCESS"
-FAILURE = "FAILURE"
-REVOKED = "REVOKED"
-REJECTED = "REJECTED"
-RETRY = "RETRY"
-IGNORED = "IGNORED"
+PENDING = State.PENDING
+RECEIVED = State.RECEIVED
+STARTED = State.STARTED
+SUCCESS = State.SUCCESS
+FAILURE = State.FAILURE
+REVOKED = State.REVOKED
+REJECTED = State.REJECTED
+RETRY = State.RETRY
+IGNORED = State.IGNORED
 
-READY_STATES = frozenset({SUCCESS, FAILURE, REVOKED})
-UNREADY_STATES = frozenset({PENDING, RECEIVED, STARTED, REJECTED, RETRY})
-EXCEPTION_STATES = frozenset({RETRY, FAILURE, REVOKED})
-PROPAGATE_STATES = frozenset({FAILURE, REVOKED})
 ALL_STATES = frozenset({PENDING, RECEIVED, STARTED, SUCCESS, FAILURE, RETRY, REVOKED})
 
-PRECEDENCE: list[str | None] = [
-    SUCCESS,
-    FAILURE,
-    None,  # where every custom state stands
-    REVOKED,
-    STARTED,
-    RECEIVED,
-    REJECTED,
-    RETRY,
-    PENDING,
-]
-PRECEDENCE_LOOKUP: dict[str | None, int] = {name: index for index, name in enumerate(PRECEDENCE)}
-NONE_PRECEDENCE = PRECEDENCE_LOOKUP[None]
-
-
-def precedence(state: str | None) -> int:
-    """Return the rank of a state: 0 (`SUCCESS`) is the most final one; custom states share one rank."""
-    return PRECEDENCE_LOOKUP.get(state, NONE_PRECEDENCE)
+NONE_PRECEDENCE = precedence(None)
+PRECEDENCE_LOOKUP: dict[str | None, int] = {
+    name: precedence(name) for name in (*ALL_STATES, REJECTED, None)
+}
+PRECEDENCE: list[str | None] = sorted(PRECEDENCE_LOOKUP, key=PRECEDENCE_LOOKUP.__getitem__)
+"""Most final first; `None` is where every custom state stands."""
 
 
 class state(str):  # noqa: N801 - the public name

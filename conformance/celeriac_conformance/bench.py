@@ -15,13 +15,15 @@ import statistics
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 from celeriac_conformance.accounting import usage
 from celeriac_conformance.driver_client import DriverClient
 from celeriac_conformance.environments import Environments, cache_folder
 from celeriac_conformance.journal import Journal
-from celeriac_conformance.matrix import Carrier, Implementation, Matrix
+from celeriac_conformance.matrix import Implementation, Matrix
 from celeriac_conformance.runtimes.base import Ground, Runtime, WorkerOptions
 from celeriac_conformance.runtimes.process import ProcessRuntime
 
@@ -179,8 +181,20 @@ def _spread(values: Sequence[float], digits: int) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``bench``."""
-    parser.add_argument("--broker", choices=sorted(_CARRIERS), default="redis")
-    parser.add_argument("--pool", choices=("prefork", "solo", "threads"), default="prefork")
+    parser.add_argument(
+        "--broker",
+        choices=sorted(_CARRIERS),
+        nargs="+",
+        default=list(_CARRIERS),
+        help="default: both",
+    )
+    parser.add_argument(
+        "--pool",
+        choices=("prefork", "solo", "threads"),
+        nargs="+",
+        default=["prefork"],
+        help="default: prefork",
+    )
     parser.add_argument("-c", "--concurrency", type=int, default=2)
     parser.add_argument("-n", "--tasks", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -197,44 +211,55 @@ def run(arguments: argparse.Namespace, matrix: Matrix, show: Callable[[str], Non
     reference = matrix.implementations[arguments.reference]
     candidate = matrix.implementations[arguments.worker]
     runtime = ProcessRuntime(Environments(cache_folder(), show), show)
-    carrier: Carrier = matrix.carriers[_CARRIERS[arguments.broker]]
-    options = WorkerOptions(
-        pool=arguments.pool, concurrency=arguments.concurrency, loglevel=arguments.loglevel
-    )
+    tables: list[str] = []
+    documents: list[dict[str, Any]] = []
     try:
         for implementation in (reference, candidate):
             runtime.prepare(implementation)
-        ground = runtime.open_ground(carrier, "bench")
-        process = runtime.start_driver(reference, ground, {})
-        producer = DriverClient(process)
-        versions: Mapping[str, str] = producer.request("start")["versions"]
-        rounds = compare(
-            runtime,
-            ground,
-            producer,
-            (reference, candidate),
-            options,
-            count=arguments.tasks,
-            rounds=arguments.rounds,
-            progress=show,
-        )
-        process.stop()
+        for broker, pool in product(arguments.broker, arguments.pool):
+            show(f"{broker}, -P {pool}")
+            ground = runtime.open_ground(
+                matrix.carriers[_CARRIERS[broker]], f"bench-{broker}-{pool}"
+            )
+            process = runtime.start_driver(reference, ground, {})
+            producer = DriverClient(process)
+            versions: Mapping[str, str] = producer.request("start")["versions"]
+            rounds = compare(
+                runtime,
+                ground,
+                producer,
+                (reference, candidate),
+                WorkerOptions(
+                    pool=pool, concurrency=arguments.concurrency, loglevel=arguments.loglevel
+                ),
+                count=arguments.tasks,
+                rounds=arguments.rounds,
+                progress=show,
+            )
+            process.stop()
+            title = f"{broker}, -P {pool} -c {arguments.concurrency}, {arguments.tasks} no-op tasks"
+            tables += ["", title, *report(rounds, reference=reference.name)]
+            documents.append(
+                {
+                    "title": title,
+                    "producer": dict(versions),
+                    "python": platform.python_version(),
+                    "machine": f"{platform.system()} {platform.machine()}",
+                    "rounds": [
+                        {
+                            **asdict(entry),
+                            "rate": entry.rate,
+                            "cpu_ms_per_task": entry.cpu_ms_per_task,
+                        }
+                        for entry in rounds
+                    ],
+                }
+            )
     finally:
         runtime.close()
-    title = f"{arguments.broker}, -P {arguments.pool} -c {arguments.concurrency}, {arguments.tasks} no-op tasks"
-    for line in (title, *report(rounds, reference=reference.name)):
+    for line in tables:
         show(line)
     if arguments.json:
-        document = {
-            "title": title,
-            "producer": dict(versions),
-            "python": platform.python_version(),
-            "machine": f"{platform.system()} {platform.machine()}",
-            "rounds": [
-                {**asdict(entry), "rate": entry.rate, "cpu_ms_per_task": entry.cpu_ms_per_task}
-                for entry in rounds
-            ],
-        }
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(document, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(documents, indent=2) + "\n")
     return 0

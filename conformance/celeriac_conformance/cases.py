@@ -43,10 +43,10 @@ class Case:
 
     def id_for(self, parameters: Mapping[str, object]) -> str:
         """Return the id of the case with these parameters."""
-        return self.template.format_map({name: slug(value) for name, value in parameters.items()})
+        return self.template.format_map({name: _slug(value) for name, value in parameters.items()})
 
 
-def slug(value: object) -> str:
+def _slug(value: object) -> str:
     """Write a parameter the way it stands in a case id."""
     return re.sub(r"[^a-z0-9]+", "-", str(value).lower()).strip("-")
 
@@ -95,7 +95,7 @@ def case(
             ),
         )
         for name, values in (each or {}).items():
-            described = pytest.mark.parametrize(name, values, ids=slug)(described)
+            described = pytest.mark.parametrize(name, values, ids=_slug)(described)
         result: _Function = described
         return result
 

@@ -36,7 +36,10 @@ ACKS_QUEUE = "acks"
 QUEUES = ("celery", "other", ACKS_QUEUE)
 """What the long-lived worker of a cell consumes."""
 
-_WORKER_READY_S = 60.0
+_CANARY_S = 10.0
+"""How long a worker under suspicion has for one trivial call."""
+_STARTS = 2
+"""So often may a worker fail to start before its cell is given up."""
 
 
 @dataclass(frozen=True)
@@ -267,16 +270,45 @@ class Deployment:
         self.journal = Journal(self.ground.journal)
         self._producers: dict[tuple[tuple[str, object], ...], Producer] = {}
         self._worker: ManagedProcess | None = None
+        self._failed_starts = 0
+        self.is_suspect = False
+        """Set after a failure: the worker has to prove that it still serves, before the next case uses it."""
 
     @property
     def worker(self) -> ManagedProcess:
-        """The cell's worker, started on first use and again after it died."""
-        if self._worker is None or self._worker.status is not None:
-            if self._worker is not None:
-                self._worker.stop()
-            self._worker = self.runtime.start_worker(self.cell.worker, self.ground, self.options)
-            self.await_ready(self._worker, self.options.queues[0])
+        """The cell's worker, started on first use and again after it died or hung."""
+        if self._worker is not None and not self._is_serving(self._worker):
+            self._worker.stop()
+            self._worker = None
+        if self._worker is None:
+            self._worker = self._start_worker()
+        self.is_suspect = False
         return self._worker
+
+    def _is_serving(self, worker: ManagedProcess) -> bool:
+        if worker.status is not None:
+            return False
+        if not self.is_suspect:
+            return True
+        try:
+            self.await_ready(worker, self.options.queues[0], _CANARY_S)
+        except CannotSetUpError:
+            return False
+        return True
+
+    def _start_worker(self) -> ManagedProcess:
+        if self._failed_starts >= _STARTS:
+            raise CannotSetUpError(
+                f"the worker of {self.cell.id} could not be started {_STARTS} times"
+            )
+        worker = self.runtime.start_worker(self.cell.worker, self.ground, self.options)
+        try:
+            self.await_ready(worker, self.options.queues[0])
+        except CannotSetUpError:
+            self._failed_starts += 1
+            worker.stop()
+            raise
+        return worker
 
     @property
     def running_worker(self) -> ManagedProcess | None:
@@ -291,7 +323,7 @@ class Deployment:
             self._producers[key] = Producer(DriverClient(process), patience_s=self.patience_s)
         return self._producers[key]
 
-    def await_ready(self, worker: ManagedProcess, queue: str) -> None:
+    def await_ready(self, worker: ManagedProcess, queue: str, timeout_s: float = 60.0) -> None:
         """Wait until a worker serves its queue.
 
         Raises:
@@ -306,7 +338,7 @@ class Deployment:
                 )
 
         try:
-            self.journal.wait(id=call.id, timeout_s=_WORKER_READY_S, check=check)
+            self.journal.wait(id=call.id, timeout_s=timeout_s, check=check)
         except AssertionError as error:
             raise CannotSetUpError(f"{worker.name} served nothing\n{worker.tail()}") from error
 

@@ -48,11 +48,14 @@ class Carrier:
     features: frozenset[str] = frozenset()
     """What cases may ask for with `needs`."""
     cases: tuple[str, ...] = ("*",)
-    """Patterns over the ids of the cases that run on it."""
+    """Patterns over the ids of the cases that run on it; one that starts with ``!`` excludes."""
 
     def carries(self, case_id: str) -> bool:
         """Say whether a case runs on this carrier."""
-        return any(fnmatchcase(case_id, pattern) for pattern in self.cases)
+        included = any(fnmatchcase(case_id, pattern) for pattern in self.cases)
+        return included and not any(
+            fnmatchcase(case_id, pattern[1:]) for pattern in self.cases if pattern.startswith("!")
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

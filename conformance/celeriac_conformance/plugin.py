@@ -81,6 +81,7 @@ class ConformancePlugin:
         )
         self.patience_s: float = config.getoption("--patience")
         self.verdicts = Verdicts()
+        self.reported = Verdicts()
         self.environments = Environments(cache_folder(), self.progress)
         self.runtime: Runtime = ProcessRuntime(self.environments, self.progress)
         self._setup_errors: dict[str, CannotSetUpError] = {}
@@ -97,10 +98,6 @@ class ConformancePlugin:
     @classmethod
     def install(cls, config: pytest.Config, root: Path) -> None:
         """Register the plugin; call it from `pytest_configure`."""
-        if config.getoption("dist", "no") not in ("no", "loadgroup"):
-            raise pytest.UsageError(
-                "conformance runs in parallel only with --dist loadgroup (cells share programs)"
-            )
         config.pluginmanager.register(cls(config, root), _PLUGIN)
         signal.signal(signal.SIGTERM, _interrupt)
 
@@ -113,6 +110,14 @@ class ConformancePlugin:
         with capture.global_and_fixture_disabled():
             reporter.ensure_newline()
             reporter.write_line(f"conformance: {line}")
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> object:
+        """Keep every cell with its control in one process."""
+        from celeriac_conformance.scheduling import CellScheduling
+
+        units = {cell.id: "/".join(cell.control_key) for cell in self.cells}
+        return CellScheduling(config, log, units)
 
     # Collection
 
@@ -147,7 +152,6 @@ class ConformancePlugin:
         if not cell.carrier.carries(case_id):
             return False
         item.user_properties += [("case", case_id), ("spec", described.spec), ("cell", cell.id)]
-        item.add_marker(pytest.mark.xdist_group("-".join(cell.control_key)))
         known = find(self.known, case_id, cell.id)
         if known is not None:
             item.add_marker(pytest.mark.xfail(reason=f"{known.reason} ({known.link})", strict=True))
@@ -255,6 +259,9 @@ class ConformancePlugin:
             ]
             item.user_properties.append(("outcome", str(self.verdicts.of(case_id, cell.id))))
         if report.failed:
+            used = getattr(item, "funcargs", {}).get("deployment")
+            if isinstance(used, Deployment):
+                used.is_suspect = True
             for process in _processes_of(item):
                 report.sections.append(
                     (f"log of the {process.name} (pid {process.pid})", process.tail())
@@ -263,9 +270,16 @@ class ConformancePlugin:
 
     # Reporting
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take outcomes from reports, which also come from other processes under xdist."""
+        properties = dict(report.user_properties)
+        if report.when == "teardown" and "outcome" in properties:
+            outcome = Outcome(str(properties["outcome"]))
+            self.reported.record(str(properties["case"]), str(properties["cell"]), outcome)
+
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Count outcomes per cell."""
-        table = self.verdicts.by_cell()
+        table = self.reported.by_cell()
         if not table:
             return
         terminalreporter.section("conformance")

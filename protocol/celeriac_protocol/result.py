@@ -91,9 +91,9 @@ _PRECEDENCE: Final = {
 }
 
 
-def precedence(state: str) -> int:
-    """Return the rank of a state: 0 is the most final one."""
-    return _PRECEDENCE.get(state, _CUSTOM)
+def precedence(state: str | None) -> int:
+    """Return the rank of a state: 0 is the most final one; `None` and all states of the user's own share one."""
+    return _PRECEDENCE.get(state or "", _CUSTOM)
 
 
 _EXTENDED_KEYS: Final = ("name", "args", "kwargs", "worker", "retries", "queue")

@@ -76,6 +76,7 @@ def run_suite(
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
     }
+    environment["TMPDIR"] = str(folder)
     done = subprocess.run(
         command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=240
     )

@@ -63,6 +63,12 @@ def test_a_carrier_runs_the_cases_it_names() -> None:
     assert not carrier.carries("calls/unicode")
 
 
+def test_a_carrier_can_leave_cases_out() -> None:
+    carrier = read_matrix(OURS).carriers["rabbitmq"]
+    assert carrier.carries("calls/unicode")
+    assert not carrier.carries("robustness/body-empty")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

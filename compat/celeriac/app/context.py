@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["Context"]
+__all__ = ["NOT_FIELDS", "Context"]
 
 _LIMITS = (None, None)
 
@@ -56,10 +56,10 @@ class Context:
 
     _children: list[Any] | None = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, /, *args: Any, **kwargs: Any) -> None:
         self.update(*args, **kwargs)
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
+    def update(self, /, *args: Any, **kwargs: Any) -> None:
         """Set fields."""
         fields = self.__dict__
         for mapping in args:
@@ -120,6 +120,13 @@ class Context:
     def __repr__(self) -> str:
         return f"<Context: {self.__dict__!r}>"
 
+
+NOT_FIELDS = frozenset(
+    name
+    for name, value in vars(Context).items()
+    if name.startswith("_") or callable(value) or isinstance(value, property)
+)
+"""What a custom header must not replace: the methods, and what they keep to themselves."""
 
 _BROKER_HEADERS = frozenset({"x-death", "x-delivery-count"})
 _BROKER_PREFIXES = ("x-first-death-", "x-last-death-")

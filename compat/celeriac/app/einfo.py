@@ -7,31 +7,13 @@ import traceback as tb_module
 from types import TracebackType
 from typing import Any
 
+from celeriac.result.failures import UnpickleableExceptionWrapper
 from celeriac_protocol.errors import abbreviate
 
-__all__ = ["ExceptionInfo", "UnpickleableExceptionWrapper", "picklable_exception"]
+__all__ = ["ExceptionInfo", "picklable_exception"]
 
 _CELERYS_OWN = frozenset({"celery.exceptions", "billiard.exceptions", "kombu.exceptions"})
 _OWN_FILES = frozenset({__file__.replace("einfo.py", "trace.py")})
-
-
-class UnpickleableExceptionWrapper(Exception):  # noqa: N818 - Celery's public name, it travels in results
-    """Stands for an exception that pickle cannot carry. Spec: results-and-workflows#1.4."""
-
-    def __init__(
-        self, exc_module: str, exc_cls_name: str, exc_args: list[Any], text: str | None = None
-    ) -> None:
-        self.exc_module = exc_module
-        self.exc_cls_name = exc_cls_name
-        self.exc_args = exc_args
-        self.text = text
-        super().__init__(exc_module, exc_cls_name, exc_args, text)
-
-    def __str__(self) -> str:
-        return self.text or f"{self.exc_module}.{self.exc_cls_name}"
-
-
-UnpickleableExceptionWrapper.__module__ = "celery.utils.serialization"
 
 
 class ExceptionInfo:
@@ -52,7 +34,7 @@ class ExceptionInfo:
         self.exception = exc
         self.tb = _skip_own_frames(tb if tb is not None else exc.__traceback__)
         self.internal = internal
-        self.traceback = format_traceback(exc, self.tb)
+        self.traceback = _format_traceback(exc, self.tb)
 
     def __str__(self) -> str:
         return self.traceback
@@ -66,7 +48,7 @@ class ExceptionInfo:
         return self.type, self.exception, self.tb
 
 
-def format_traceback(exc: BaseException, tb: TracebackType | None) -> str:
+def _format_traceback(exc: BaseException, tb: TracebackType | None) -> str:
     """Return the traceback as Python prints it; a broken `__str__` of the exception does not matter."""
     try:
         return "".join(tb_module.format_exception(type(exc), exc, tb))

@@ -105,7 +105,7 @@ def store_document(
         ResultMeta(
             task_id=task_id,
             status=status,
-            result=stored_value(backend, status, result),
+            result=_stored_value(backend, status, result),
             traceback=traceback,
             children=tuple(child.as_tuple() for child in request.children or ()),
             date_done=app.now() if status in READY_STATES else None,
@@ -118,7 +118,7 @@ def store_document(
     )
 
 
-def stored_value(backend: ResultBackend, status: str, value: Any) -> Any:
+def _stored_value(backend: ResultBackend, status: str, value: Any) -> Any:
     """Return `value` as it stands in a document of `status`."""
     if status in EXCEPTION_STATES and isinstance(value, BaseException):
         exc = picklable_exception(value)
@@ -163,7 +163,7 @@ def fail_task(app: Celery, failed: FailedTask, *, store: bool, eager: bool = Fal
         for step in pending_steps(request.chain):
             with _Guard(failed.task_id, f"failing the pending step {step.task_id}"):
                 _fail_step(app, failed.task, step, exc, failed.stored_traceback)
-    run_errbacks(
+    _run_errbacks(
         app,
         request.errbacks,
         failed.task_id,
@@ -191,7 +191,7 @@ def _store_failure(app: Celery, failed: FailedTask, exc: BaseException) -> None:
             ResultMeta(
                 task_id=failed.task_id,
                 status=State.FAILURE,
-                result=stored_value(failed.task.backend, State.FAILURE, exc),
+                result=_stored_value(failed.task.backend, State.FAILURE, exc),
                 traceback=failed.stored_traceback,
                 date_done=app.now(),
             ),
@@ -204,7 +204,7 @@ def _fail_step(
     app: Celery, task: Any, step: PendingStep, exc: BaseException, traceback: str | None
 ) -> None:
     backend = task.backend
-    value = stored_value(backend, State.FAILURE, exc)
+    value = _stored_value(backend, State.FAILURE, exc)
     backend.store(
         ResultMeta(
             task_id=step.task_id,
@@ -236,7 +236,7 @@ def return_chord_part(
     if not request.group or not request.chord:
         return
     backend = task.backend
-    part = ChordPart(task_id, status, stored_value(backend, status, result), request.group_index)
+    part = ChordPart(task_id, status, _stored_value(backend, status, result), request.group_index)
     _count_part(
         app, backend, request.chord, request.group, part,
         parent_id=task_id, root_id=request.root_id or task_id,
@@ -333,7 +333,7 @@ def fail_signature(
     Used for the body of a failed chord. Spec: results-and-workflows#6.6
     """
     backend = app.backend
-    value = stored_value(backend, State.FAILURE, exc)
+    value = _stored_value(backend, State.FAILURE, exc)
     for step in steps_of(signature):
         with _Guard(step.task_id, "failing the chord body"):
             backend.store(
@@ -356,7 +356,9 @@ def fail_signature(
                     parent_id=step.task_id, root_id=None,
                 )  # fmt: skip
     for task_id, errbacks in _errbacks_of(signature):
-        run_errbacks(app, errbacks, task_id, task_id, _stand_in(signature, task_id), exc, traceback)
+        _run_errbacks(
+            app, errbacks, task_id, task_id, _stand_in(signature, task_id), exc, traceback
+        )
 
 
 def _errbacks_of(signature: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
@@ -398,7 +400,7 @@ def _stand_in(signature: Mapping[str, Any], task_id: str) -> Context:
     )
 
 
-def run_errbacks(
+def _run_errbacks(
     app: Celery,
     errbacks: Sequence[Mapping[str, Any]] | None,
     task_id: str,

@@ -253,7 +253,7 @@ class _Run:
             return self.internal_error(exc, time.monotonic() - started)
         self.retval, self.state = retval, State.SUCCESS
         runtime = time.monotonic() - started
-        text = abbreviate_result(retval, tracer.resultrepr_maxsize)
+        text = saferepr(retval, tracer.resultrepr_maxsize)
         if tracer.on_success is not None:
             self.guard(
                 "on_success", tracer.on_success, retval, self.task_id, self.args, self.kwargs
@@ -382,11 +382,6 @@ class _Run:
             function(*args)
         except Exception:
             logger.exception("Task %s[%s] %s raised", self.tracer.name, self.task_id, what)
-
-
-def abbreviate_result(value: Any, limit: int) -> str:
-    """Return the bounded `repr` of a return value that logs and events show."""
-    return saferepr(value, limit)
 
 
 def _priority(request: Context) -> int | None:

@@ -87,7 +87,7 @@ class KombuBroker(Broker):
         with self._errors("preparing to consume", declaring=True):
             self._consumer = self._make_consumer(connection)
         self._epoch += 1
-        self.display_url = display_url(connection.as_uri(include_password=True))
+        self.display_url = display_url(self._maker.uri)
         self.poll_interval_s = self._consumer.poll_interval_s
 
     def _make_consumer(self, connection: Any) -> Consumer:

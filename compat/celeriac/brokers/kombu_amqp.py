@@ -249,9 +249,13 @@ class AmqpConsumer(Consumer):
     # -- receiving -------------------------------------------------------------------------------
 
     def filenos(self) -> Iterable[int]:
-        """The connection's socket."""
+        """The connection's socket, as long as there is something to fetch from it.
+
+        Later on nobody would read what comes, be it a heartbeat or the end of the connection, and every wait for
+        the socket would end at once. `heartbeat` reads it now and then.
+        """
         sock = self._amqp.sock
-        return () if sock is None else (sock.fileno(),)
+        return () if sock is None or not self._lines else (sock.fileno(),)
 
     def fetch(self, limit: int) -> list[Received]:
         """Read all that has arrived; the window bounds how much that can be."""

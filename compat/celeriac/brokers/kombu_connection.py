@@ -77,6 +77,7 @@ class ConnectionMaker:
         whole = self.url.startswith("sentinel")
         self.urls = [self.url] if whole else [u for u in self.url.split(";") if u]
         self._cycle = self._strategy()(list(self.urls))
+        self._made_for = self.url
 
     def _strategy(self) -> Callable[[list[str]], Iterator[str]]:
         strategy = self.failover_strategy or "round-robin"
@@ -98,13 +99,27 @@ class ConnectionMaker:
             transport_options=self._options(url),
         )
         name = connection.transport_cls
+        self._made_for = url
         guarded = self.guard(name) if self.guard is not None and isinstance(name, str) else None
         if guarded is not None:
             connection.transport_cls = guarded
         return connection
 
+    @property
+    def uri(self) -> str:
+        """Full URL of the connection made last, password included."""
+        # Asked of a connection of its own: with a class for transport kombu does not know the scheme, and `as_uri`
+        # makes the transport, guarded or not.
+        uri: str = _kombu.Connection(self._made_for).as_uri(include_password=True)
+        return uri
+
     def open(self) -> Any:
-        """Return an open connection, trying every URL once. Raises what the last attempt raised."""
+        """Return an open connection, trying every URL once.
+
+        Raises:
+            OperationalError: The last attempt failed as connections do.
+            Exception: It was refused with a code, or failed in a way that no client library announces.
+        """
         error: BaseException | None = None
         for _ in self.urls:
             connection = self.make()
@@ -113,6 +128,10 @@ class ConnectionMaker:
                 connection._connection_factory()
             except Exception as exc:  # noqa: BLE001 - whatever it was, the next URL may do
                 error = exc
+                # Only this connection knows what its client library raises when a broker is away.
+                if isinstance(exc, _known(connection)) and _reply_code(exc) is None:
+                    error = OperationalError(str(exc))
+                    error.__cause__ = exc
                 abandon(connection)
             else:
                 return connection

@@ -6,7 +6,7 @@ a restored message keeps its first one, so that the ack of one copy would untrac
 our waiting connection; a worker whose connection is gone from the server is dead, and whoever notices gives its
 deliveries back.
 
-While the queues are empty, a BRPOP on a connection of its own waits for the next item.
+While the queues are empty, a connection of its own waits for the next item: see `kombu_redis_waiting`.
 
 Spec: transports#2, transports#6, pains A, pains B
 """
@@ -25,9 +25,9 @@ from typing import Any, Final
 import redis
 from kombu.transport import redis as kombu_redis
 
-from celeriac.brokers.base import BrokerLostError
 from celeriac.brokers.kombu_consumer import Consumer, Received
 from celeriac.brokers.kombu_redis_scripts import GIVE_BACK, TAKE
+from celeriac.brokers.kombu_redis_waiting import Popped, start_waiting
 from celeriac.brokers.kombu_virtual import VirtualConsumer, received_from, redelivered
 
 __all__ = [
@@ -48,9 +48,6 @@ _RAW_KEY: Final = "celeriac-raw"
 """An unusable item stands in `unacked` as ``[{"celeriac-raw": base64}, "", queue]``: legal JSON for every sweeper."""
 _SWEEP_INTERVAL_S: Final = 10.0
 _SWEEP_AT_ONCE: Final = 1000
-_OVERDUE_S: Final = 10.0
-"""A BRPOP that is not answered so long after its own timeout was sent into a dead connection."""
-_WAIT_S: Final = 1.0
 
 
 class RedisConsumer(VirtualConsumer):
@@ -58,8 +55,8 @@ class RedisConsumer(VirtualConsumer):
 
     Args:
         connection: Open kombu connection.
-        memory: Survives the connection: `owner`; after a loss `orphans` (tag → key, raw) and `settled` (tags acked or
-            rejected for good while there was no connection).
+        memory: Survives the connection: `owner`, `calls`; after a loss `orphans` (tag → key, raw) and `settled`
+            (tags acked or rejected for good when or after it went).
     """
 
     def __init__(self, connection: Any, memory: dict[str, Any]) -> None:
@@ -78,17 +75,17 @@ class RedisConsumer(VirtualConsumer):
             prefix + channel.unacked_key,
         )
         self._records = bool(channel.ack_emulation)
-        self._waiter: Any = channel.pool.get_connection()
-        self._waiter.send_command("CLIENT", "SETNAME", self._owner)
-        self._read_reply()
-        self._waiter.send_command("CLIENT", "ID")
-        self._waiter_id: int = self._read_reply()
-        self._waiting_since: float | None = None
+        self._wait = start_waiting(
+            channel.pool, self._client, self._owner, pop_timeout_s=channel.brpop_timeout
+        )
         self._pubsub: Any = None
         self._fanout: dict[bytes, str] = {}
         """Pattern → queue."""
         self._fair = True
-        self._calls = itertools.count(1)
+        self._unconfirmed: set[str] = set()
+        """Tags of an ack under way; one that fails is made by the next connection."""
+        # Not from 1 on each connection: what the one before left behind would be overwritten.
+        self._calls: itertools.count[int] = memory.setdefault("calls", itertools.count(1))
         self._swept_at = 0.0
         self._missing: set[str] = set()
         """Owners that had no connection at the last sweep."""
@@ -98,6 +95,7 @@ class RedisConsumer(VirtualConsumer):
 
     def consume(self, queues: Sequence[Any], prefetch_count: int) -> None:
         """Declare, and subscribe to the fanout queues among `queues`."""
+        self._stop_waiting()
         super().consume(queues, prefetch_count)
         channel = self._channel
         fanout = [name for name in self._queues if name in channel._fanout_queues]
@@ -130,35 +128,39 @@ class RedisConsumer(VirtualConsumer):
             self._pubsub.close()
             self._pubsub = None
 
+    def _stop_waiting(self) -> None:
+        popped = self._wait.stop()
+        if popped is not None:
+            self._client.rpush(*popped)
+
     def filenos(self) -> Iterable[int]:
         """The waiting connection's socket, and that of the subscriptions."""
         found = []
-        if self._waiting_since is not None:
-            found.append(self._waiter._sock.fileno())
+        if self._wait.is_on:
+            found.append(self._wait.fileno())
         if self._pubsub is not None and self._pubsub.connection is not None:
             found.append(self._pubsub.connection._sock.fileno())
         return found
 
     def fetch(self, limit: int) -> list[Received]:
-        """Take what is there; when nothing is, see that a BRPOP waits."""
+        """Take what is there; when nothing is, wait for a change."""
         received = self._fetch_fanout(limit) if self._pubsub is not None else []
-        popped: tuple[str, bytes] | None = None
-        if self._waiting_since is not None:
-            if not self._waiter.can_read(timeout=0):
+        popped: Popped | None = None
+        if self._wait.is_on:
+            if not self._wait.is_ready():
                 return received
-            popped = self._finish_waiting()
-            if popped is None:
-                self._wait()
-                return received
+            popped = self._wait.finish()
         if not self._queues and popped is None:
             return received
         room = max(self._room(limit - len(received)), 1 if popped else 0)
         if room <= 0:
             return received
-        taken = self._take_many(room, popped)
+        self._wait.prepare()
+        keys, queues = self._keys()
+        taken = self._take_many(room, popped, keys, queues)
         received += taken
-        if len(taken) < room:
-            self._wait()
+        if self._queues and len(taken) < room:
+            self._wait.begin(keys)
         return received
 
     def _keys(self) -> tuple[list[str], list[str]]:
@@ -173,11 +175,9 @@ class RedisConsumer(VirtualConsumer):
         ]
         return [key for key, _ in pairs], [queue for _, queue in pairs]
 
-    def _take_many(self, room: int, popped: tuple[str, bytes] | None) -> list[Received]:
-        keys, queues = self._keys()
-        if popped is not None and popped[0] not in keys:
-            keys.append(popped[0])  # its queue has been cancelled meanwhile
-            queues.append(self._queue_of(popped[0]))
+    def _take_many(
+        self, room: int, popped: Popped | None, keys: list[str], queues: list[str]
+    ) -> list[Received]:
         reply = self._take(
             keys=[*keys, self._index, self._unacked],
             args=[
@@ -186,8 +186,8 @@ class RedisConsumer(VirtualConsumer):
                 f"{self._owner}.{next(self._calls)}.",
                 len(self._queues) if self._fair else 0,
                 1 if self._records else 0,
-                keys.index(popped[0]) + 1 if popped is not None else 0,
-                popped[1] if popped is not None else b"",
+                keys.index(popped.key) + 1 if popped is not None else 0,
+                popped.raw if popped is not None else b"",
                 *(json.dumps(queue) for queue in queues),
             ],
         )
@@ -209,38 +209,6 @@ class RedisConsumer(VirtualConsumer):
                 self._client.hset(self._unacked, tag, json.dumps([_wrap(raw), "", queue]))
         return received
 
-    def _queue_of(self, key: str) -> str:
-        name = key.removeprefix(self._channel.global_keyprefix)
-        return name.rsplit(self._channel.sep, 1)[0]
-
-    # -- waiting ---------------------------------------------------------------------------------
-
-    def _wait(self) -> None:
-        if self._waiting_since is None and self._queues:
-            keys, _ = self._keys()
-            timeout_s = self._channel.brpop_timeout or _WAIT_S
-            self._waiter.send_command("BRPOP", *keys, timeout_s)
-            self._waiting_since = time.monotonic()
-
-    def _finish_waiting(self) -> tuple[str, bytes] | None:
-        self._waiting_since = None
-        reply = self._read_reply()
-        if not reply:
-            return None
-        key, raw = reply
-        return key.decode(), raw
-
-    def _stop_waiting(self) -> None:
-        if self._waiting_since is None:
-            return
-        self._client.execute_command("CLIENT", "UNBLOCK", self._waiter_id)
-        popped = self._finish_waiting()
-        if popped is not None:
-            self._client.rpush(*popped)
-
-    def _read_reply(self) -> Any:
-        return self._waiter.read_response()
-
     def _fetch_fanout(self, limit: int) -> list[Received]:
         received: list[Received] = []
         while len(received) < limit and self._pubsub.connection.can_read(timeout=0):
@@ -255,19 +223,25 @@ class RedisConsumer(VirtualConsumer):
 
     def ack(self, handles: Sequence[Any]) -> None:
         """Forget the deliveries in one round trip."""
-        tags = [tag for tag in handles if self._held.pop(tag, None) is not None]
+        tags = [tag for tag in handles if tag in self._held]
+        self._unconfirmed.update(tags)
         if tags and self._records:
             # Not in MULTI: a full server refuses everything there.
             with self._client.pipeline(transaction=False) as pipe:
                 pipe.zrem(self._index, *tags).hdel(self._unacked, *tags).execute()
+        for tag in tags:
+            del self._held[tag]
+        self._unconfirmed.clear()
 
     def reject(self, handles: Sequence[Any], *, requeue: bool) -> None:
         """Discard, or put back: to the far end as kombu does, or, once cancelled, to the end they came from."""
         if not requeue:
             self.ack(handles)
             return
-        held = {tag: self._held.pop(tag) for tag in handles if tag in self._held}
+        held = {tag: self._held[tag] for tag in handles if tag in self._held}
         self._put_back(held, first=not self._queues)
+        for tag in held:
+            del self._held[tag]
 
     def _put_back(self, held: dict[str, tuple[str, bytes]], *, first: bool) -> None:
         if not held:
@@ -296,11 +270,7 @@ class RedisConsumer(VirtualConsumer):
     def heartbeat(self) -> float | None:
         """Notice a dead connection; give back what expired or belonged to the dead."""
         now = time.monotonic()
-        if self._waiting_since is not None:
-            timeout_s = self._channel.brpop_timeout or _WAIT_S
-            overdue = now - self._waiting_since > timeout_s + _OVERDUE_S
-            if overdue and not self._waiter.can_read(timeout=0):
-                raise BrokerLostError("Redis does not answer on the waiting connection")
+        self._wait.check()
         if self._pubsub is not None:
             self._pubsub.check_health()
         interval_s = min(_SWEEP_INTERVAL_S, max(0.5, self._channel.visibility_timeout / 4))
@@ -366,18 +336,21 @@ class RedisConsumer(VirtualConsumer):
 
     def _settle_orphans(self) -> None:
         """After a loss: finish what was settled meanwhile, give the rest back."""
-        orphans: dict[str, tuple[str, bytes]] = self._memory.pop("orphans", {})
-        settled: set[str] = self._memory.pop("settled", set())
-        self._held = {tag: orphans.pop(tag) for tag in settled if tag in orphans}
+        orphans: dict[str, tuple[str, bytes]] = self._memory.get("orphans", {})
+        settled: set[str] = self._memory.get("settled", set())
+        self._held = {tag: orphans[tag] for tag in settled if tag in orphans}
         self.ack(list(self._held))
-        self._put_back(orphans, first=True)
+        self._put_back({tag: o for tag, o in orphans.items() if tag not in settled}, first=True)
+        # Only now: had the connection been lost again, the next one would have to do it all.
+        self._memory.pop("orphans", None)
+        self._memory.pop("settled", None)
 
     # -- life ------------------------------------------------------------------------------------
 
     def lost(self) -> None:
         """Remember what we hold; the next connection gives it back."""
         self._memory["orphans"] = dict(self._held)
-        self._memory["settled"] = set()
+        self._memory["settled"] = set(self._unconfirmed)
         self._held.clear()
         self.forget()
         self._channel._disconnect_pools()
@@ -387,14 +360,14 @@ class RedisConsumer(VirtualConsumer):
         """Give back everything and close."""
         self.cancel()
         self.reject(list(self._held), requeue=True)
-        self._waiter.disconnect()
+        self._wait.close()
         self._client.close()
         self.connection.release()
 
     def forget(self) -> None:
         """Close our copies of the sockets."""
         pubsub = getattr(self._pubsub, "connection", None)
-        for holder in (self._waiter, self._client.connection, pubsub):
+        for holder in (self._wait.connection, self._client.connection, pubsub):
             sock = getattr(holder, "_sock", None)
             if sock is not None:
                 sock.close()

@@ -11,6 +11,7 @@ __all__ = ["GIVE_BACK", "TAKE"]
 
 TAKE: Final = r"""
 -- Takes items from the queues and records each as delivered, in one step: no item is ever outside both.
+-- A client that tracks what it reads gets notice of the next item when fewer than the limit were there.
 -- KEYS[1 .. n]   lists, in the order of consumption (all queues at the first priority step, then at the next)
 -- KEYS[n + 1]    unacked_index, sorted set: tag by time of delivery
 -- KEYS[n + 2]    unacked, hash: tag -> [item, exchange, routing key] as JSON
@@ -67,6 +68,11 @@ while first <= lists and taken < limit do
     end
   end
   first = last + 1
+end
+if taken < limit then
+  for list = 1, lists do
+    redis.call('LLEN', KEYS[list])
+  end
 end
 return out
 """

@@ -29,9 +29,20 @@ class _Composing(type):
         if not options and tasks and (len(tasks) > 1 or _is_list(tasks[0])):
             parts = list(tasks[0]) if len(tasks) == 1 else list(tasks)
             if len(parts) > 1:
-                return reduce(or_, (maybe_signature(part) for part in parts))
+                first, *others = (maybe_signature(part) for part in parts)
+                if _is_trivial_group(first):
+                    # Only here: ``group(a) | b`` with an operator is a chord.
+                    first = chain.of([], app=first._app) | first
+                return reduce(or_, others, first)
             tasks = tuple(parts)
         return super().__call__(*tasks, **options)
+
+
+def _is_trivial_group(task: Any) -> bool:
+    """Tell whether `task` is a group of one task, or of none."""
+    return isinstance(task, group) and (
+        not task.tasks or (len(task.tasks) == 1 and not isinstance(task.tasks[0], group))
+    )
 
 
 def _is_list(value: Any) -> bool:

@@ -147,7 +147,9 @@ def command(
     if options["pool"] == "processes":
         options["pool"] = "prefork"
     worker = Worker(
-        context.app, WorkerOptions(quiet=context.quiet, no_color=context.no_color, **options)
+        context.app,
+        WorkerOptions(quiet=context.quiet, no_color=context.no_color, **options),
+        owns_process=True,
     )
     try:
         return worker.run()

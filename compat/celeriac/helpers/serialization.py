@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-import pickle
 import sys
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any
+
+from celeriac.app.einfo import picklable_exception
 
 __all__ = [
     "b64decode",
@@ -19,6 +20,8 @@ __all__ = [
     "strtobool",
     "subclass_exception",
 ]
+
+get_pickleable_exception = picklable_exception
 
 _WORDS = {
     "false": False,
@@ -52,15 +55,6 @@ def create_exception_cls(
 ) -> type[BaseException]:
     """Make an exception class that stands for one that cannot be imported here."""
     return subclass_exception(name, Exception if parent is None else parent, module)
-
-
-def get_pickleable_exception(exc: BaseException) -> BaseException:
-    """Return `exc` when it survives pickling, else a plain exception of the same name and text."""
-    try:
-        pickle.loads(pickle.dumps(exc))  # noqa: S301 - made the line before
-    except Exception:  # noqa: BLE001 - reducing and rebuilding run code of the exception's class
-        return Exception(f"{type(exc).__name__}: {exc}")
-    return exc
 
 
 def strtobool(term: str | bool, table: Mapping[str, bool] | None = None) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-__all__ = ["Accepted", "Finished", "Job", "Lost", "Pool", "PoolEvent", "TimedOut"]
+__all__ = ["Accepted", "Finished", "Job", "Lost", "Pool", "PoolEvent", "TimedOut", "exit_status"]
 
 
 @dataclass(slots=True)
@@ -50,6 +51,8 @@ class Lost:
     number: int
     pid: int
     exitcode: int
+    raised: bool = False
+    """The task itself raised `SystemExit`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,16 @@ class TimedOut:
 
 
 PoolEvent: TypeAlias = Accepted | Finished | Lost | TimedOut
+
+
+def exit_status(exc: SystemExit) -> int:
+    """Return the exit status that `exc` asks for, as the interpreter would; a text goes to standard error."""
+    if exc.code is None:
+        return 0
+    if isinstance(exc.code, int):
+        return exc.code
+    sys.stderr.write(f"{exc.code}\n")
+    return 1
 
 
 class Pool(ABC):

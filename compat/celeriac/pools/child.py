@@ -29,7 +29,17 @@ from types import FrameType
 from typing import Any, Final, NoReturn
 
 from celeriac.exceptions import SoftTimeLimitExceeded
-from celeriac.pools.framing import ACCEPTED, FINISHED, JOB, LEAVING, UP, FrameReader, frame
+from celeriac.pools.base import exit_status
+from celeriac.pools.framing import (
+    ACCEPTED,
+    FINISHED,
+    JOB,
+    LEAVING,
+    RAISED_EXIT,
+    UP,
+    FrameReader,
+    frame,
+)
 
 __all__ = ["EXIT_RECYCLED", "EXIT_TERMINATED_TWICE", "ChildSettings", "Target", "run_child"]
 
@@ -169,6 +179,10 @@ class _Child:
                 outcome = self.settings.execute(pickle.loads(payload), accept)  # noqa: S301 - our parent's
             finally:
                 self.running = self.job = None
+        except SystemExit:
+            if self.ending is None:
+                sock.sendall(frame(RAISED_EXIT, number))
+            raise
         except SoftTimeLimitExceeded:
             if outcome is _NOTHING:
                 raise  # else the limit passed just after the end: too late to matter
@@ -208,7 +222,7 @@ def run_child(settings: ChildSettings) -> NoReturn:
             child.install_signals()
             status = child.run()
         except SystemExit as exc:
-            status = _status_of(exc)
+            status = exit_status(exc)
         except (BrokenPipeError, ConnectionResetError):
             status = 0  # the parent is gone
         except BaseException:
@@ -257,15 +271,6 @@ def _set_title(title: str) -> None:
     except ImportError:
         return
     setproctitle.setproctitle(title)
-
-
-def _status_of(exc: SystemExit) -> int:
-    if exc.code is None:
-        return 0
-    if isinstance(exc.code, int):
-        return exc.code
-    sys.stderr.write(f"{exc.code}\n")
-    return 1
 
 
 def _shut_signals(child: _Child) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "FINISHED",
     "JOB",
     "LEAVING",
+    "RAISED_EXIT",
     "UP",
     "FrameReader",
     "FrameWriter",
@@ -33,6 +34,8 @@ FINISHED: Final = 4
 """Child to parent: payload is the pickled outcome; the child waits for the next job."""
 LEAVING: Final = 5
 """As `FINISHED`, and the child exits now: it reached a limit and takes no further job."""
+RAISED_EXIT: Final = 6
+"""Child to parent: the job raised `SystemExit`; the child exits now."""
 BLANK: Final = b""
 
 _HEADER = struct.Struct("!IBq")

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from celeriac.pools.base import Accepted, Finished, Job, Lost, Pool, PoolEvent, TimedOut
 from celeriac.pools.child import ChildSettings, Target
-from celeriac.pools.framing import ACCEPTED, FINISHED, JOB, LEAVING, UP, frame
+from celeriac.pools.framing import ACCEPTED, FINISHED, JOB, LEAVING, RAISED_EXIT, UP, frame
 from celeriac.pools.process import Process, describe_exit, fork_process
 
 __all__ = ["PreforkPool"]
@@ -336,6 +336,8 @@ class PreforkPool(Pool):
                 self._on_accepted(process, number, payload)
             elif kind in (FINISHED, LEAVING):
                 self._on_finished(process, number, payload, is_last=kind == LEAVING)
+            elif kind == RAISED_EXIT:
+                process.raised_exit = True
             elif kind == UP:
                 self._on_up(process)
         if process.reader.closed and not process.is_reaped:
@@ -482,7 +484,7 @@ class PreforkPool(Pool):
         if job is not None and process.timed_out is not None:
             self._events.append(TimedOut(job.number, soft=False, limit_s=process.timed_out))
         elif job is not None:
-            self._events.append(Lost(job.number, process.pid, exitcode))
+            self._events.append(Lost(job.number, process.pid, exitcode, process.raised_exit))
         if not process.is_up:
             self._early_deaths += 1
         self._processes.pop(process.pid, None)

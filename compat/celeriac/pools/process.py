@@ -38,6 +38,8 @@ class Process:
     reader: FrameReader = field(default_factory=FrameReader)
     writer: FrameWriter = field(default_factory=FrameWriter)
     job: Job | None = None
+    raised_exit: bool = False
+    """Its job raised `SystemExit`."""
     sent: int = 0
     """Number of jobs handed over."""
     is_up: bool = False

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from celeriac.pools.base import Accepted, Finished, Job, Lost, Pool, PoolEvent
+from celeriac.pools.base import Accepted, Finished, Job, Lost, Pool, PoolEvent, exit_status
 
 __all__ = ["SoloPool"]
 
@@ -86,7 +86,10 @@ class SoloPool(Pool):
         except Exception:
             logger.critical("Pool job %d broke down", job.number, exc_info=True)
             self._events.append(Lost(job.number, pid, 1))
-        except (SystemExit, KeyboardInterrupt):
+        except SystemExit as exc:
+            # A task may ask for its process to end; there is only the worker's, and that goes on.
+            self._events.append(Lost(job.number, pid, exit_status(exc), raised=True))
+        except KeyboardInterrupt:
             self._events.append(Lost(job.number, pid, 1))
             raise
         else:

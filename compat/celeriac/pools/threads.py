@@ -21,7 +21,16 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from celeriac.exceptions import SoftTimeLimitExceeded
-from celeriac.pools.base import Accepted, Finished, Job, Lost, Pool, PoolEvent, TimedOut
+from celeriac.pools.base import (
+    Accepted,
+    Finished,
+    Job,
+    Lost,
+    Pool,
+    PoolEvent,
+    TimedOut,
+    exit_status,
+)
 
 __all__ = ["ThreadsPool"]
 
@@ -74,10 +83,10 @@ class _Worker:
                 self._leave()
         except SoftTimeLimitExceeded:
             self._leave()  # it appeared between the end of the task and the line above
-        except SystemExit:
+        except SystemExit as exc:
             self._leave()
             self.is_ending = True
-            self.pool.report(self, Lost(job.number, os.getpid(), _EXIT_BROKEN))
+            self.pool.report(self, Lost(job.number, os.getpid(), exit_status(exc), raised=True))
             raise
         except BaseException:
             logger.critical("Pool job %d broke down", job.number, exc_info=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac import signals
 from celeriac.app import trace
-from celeriac.app.context import Context
+from celeriac.app.context import NOT_FIELDS, Context
 from celeriac.app.einfo import ExceptionInfo
 from celeriac.app.failure import FailedTask, fail_task, return_chord_part, store_document
 from celeriac.app.outcome import Outcome, Refused, Settled
@@ -104,8 +104,11 @@ class Executor:
         properties.update(payload.properties)
         ignore_result = headers.ignore_result
         hard, soft = headers.timelimit
-        fields: dict[str, Any] = dict(headers.custom)
-        fields.update(embed.extra)
+        fields: dict[str, Any] = {
+            name: value
+            for name, value in (*headers.custom.items(), *embed.extra.items())
+            if name not in NOT_FIELDS
+        }
         fields.update(
             id=headers.id,
             task=headers.task,

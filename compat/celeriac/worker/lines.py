@@ -13,6 +13,7 @@ __all__ = [
     "broken",
     "discarded",
     "hard_limit",
+    "is_logging_received",
     "lost",
     "received",
     "refused",

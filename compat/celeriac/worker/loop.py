@@ -140,15 +140,15 @@ class Loop:
         self.flush()
 
     def abandon(self) -> list[Request]:
-        """Cold shutdown, after the pool was killed: give back what can be, return the runs whose message is gone."""
+        """After the pool was killed: give back what can be, return the runs whose message is gone."""
         for service in self.services:
             service.stop()
         gone = []
         for request in list(self.requests.values()):
-            if request.state.settled:
-                gone.append(request)
-            else:
+            if not request.state.settled:
                 self._rejects.append((request.tag, True))
+            elif not request.state.comes_again:
+                gone.append(request)
         self.requests.clear()
         self.flush()
         return gone
@@ -452,8 +452,9 @@ class Loop:
                     hooks.terminated(request, request.terminated)
             self.feed(request, Input.TERMINATED)
             return
-        request.detail = (event.exitcode, event.number)
-        error = worker_lost(event.exitcode, event.number)
+        # A task that exits by itself is told without the job's number. Spec: results-and-workflows#1.4
+        request.detail = (event.exitcode, None if event.raised else event.number)
+        error = worker_lost(*request.detail)
         lines.lost(error, request.name, request.headers.id)
         self.feed(request, Input.LOST)
         if self.observer is None or not runs:

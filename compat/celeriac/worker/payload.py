@@ -97,7 +97,7 @@ class MarkRevoked(NamedTuple):
     ids: tuple[str, ...]
 
 
-def worker_lost(exitcode: int, number: int) -> WorkerLostError:
+def worker_lost(exitcode: int, number: int | None) -> WorkerLostError:
     """Return the exception of a task whose child died. Spec: results-and-workflows#1.4."""
     if exitcode < 0:
         try:
@@ -106,4 +106,5 @@ def worker_lost(exitcode: int, number: int) -> WorkerLostError:
             how = f"signal {-exitcode}"
     else:
         how = f"exitcode {exitcode}"
-    return WorkerLostError(f"Worker exited prematurely: {how} Job: {number}.")
+    job = "" if number is None else f" Job: {number}"
+    return WorkerLostError(f"Worker exited prematurely: {how}{job}.")

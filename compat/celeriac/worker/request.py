@@ -111,6 +111,8 @@ class RequestState:
     phase: Phase = Phase.ARRIVED
     settled: bool = False
     """Acked, rejected, or no longer ours to settle."""
+    comes_again: bool = False
+    """Its connection was lost before it was settled: the broker delivers it again."""
     then: Action | None = None
     """What settles the delivery once the bookkeeping is done."""
 
@@ -167,7 +169,11 @@ def _failed(state: RequestState, policy: Policy) -> _Result:
 
 
 def _lost(state: RequestState, policy: Policy) -> _Result:
-    if policy.acks_late and policy.reject_on_worker_lost and not state.settled:
+    if (
+        policy.acks_late
+        and policy.reject_on_worker_lost
+        and (not state.settled or state.comes_again)
+    ):
         return _end(state, _GIVE_BACK)
     return _settle(Settlement.LOST, lambda p: _ACK if p.acks_on_failure else _DISCARD)(
         state, policy
@@ -180,7 +186,8 @@ def _finish_settling(state: RequestState, policy: Policy) -> _Result:
 
 def _cut_off(state: RequestState, policy: Policy) -> _Result:
     """The run goes on, its delivery cannot be settled any more: the broker will redeliver it."""
-    return replace(state, settled=True, then=None), ()
+    comes_again = state.comes_again or not state.settled
+    return replace(state, settled=True, then=None, comes_again=comes_again), ()
 
 
 _TABLE: dict[tuple[Phase, Input], Callable[[RequestState, Policy], _Result]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -32,6 +33,9 @@ class ShutdownSignals:
     Args:
         say: Where the shutdown texts go; standard output by default.
         on_stop: Told each time with the signal's name, ``Warm`` or ``Cold``, and the exit status.
+        leave: Ends a process that has nothing else to do than this (`os._exit`). With it, a signal that comes when
+            the loop is over already ends the process with its status, and `restore` leaves the handlers where
+            they are: a late signal must neither be lost nor turn the status into "killed by a signal".
     """
 
     def __init__(
@@ -39,11 +43,14 @@ class ShutdownSignals:
         *,
         say: Callable[[str], None] | None = None,
         on_stop: Callable[[str, str, int], None] | None = None,
+        leave: Callable[[int], object] | None = None,
     ) -> None:
         self.stop = Stop.NO
         self.exitcode = 0
         self._say = say if say is not None else _print
         self._on_stop = on_stop
+        self._leave = leave
+        self._is_over = False
         self._previous: dict[int, Any] = {}
 
     def install(self) -> None:
@@ -56,9 +63,18 @@ class ShutdownSignals:
         }
         for signum, handler in handlers.items():
             self._previous[signum] = signal.signal(signum, handler)
+        if self._leave is not None:
+            # The interpreter gives handlers up before it takes its modules down, which may take a while.
+            atexit.register(_ignore, tuple(handlers))
+
+    def loop_is_over(self) -> None:
+        """From now on nobody acts on `stop`: only cleaning up is left."""
+        self._is_over = True
 
     def restore(self) -> None:
-        """Give the signals back."""
+        """Give the signals back, unless the process ends with the worker."""
+        if self._leave is not None:
+            return
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
         self._previous.clear()
@@ -98,6 +114,13 @@ class ShutdownSignals:
         self._say(f"\nworker: {word} shutdown (MainProcess)")
         if self._on_stop is not None:
             self._on_stop(signal.Signals(signum).name, word, self.exitcode)
+        if self._is_over and self._leave is not None:
+            self._leave(self.exitcode)
+
+
+def _ignore(signums: tuple[int, ...]) -> None:
+    for signum in signums:
+        signal.signal(signum, signal.SIG_IGN)
 
 
 def _print(text: str) -> None:

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 
 __all__ = ["Waiter"]
 
+LONGEST_WAIT_S = 3600.0
+"""`poll` takes a C int of milliseconds, under 25 days; an eta may be centuries away."""
+
 
 class Waiter:
     """`select.poll` over a set of descriptors that may change with every turn.
@@ -42,7 +45,9 @@ class Waiter:
     ) -> set[int]:
         """Return the descriptors that are ready within `timeout_s` seconds (`None`: wait for ever)."""
         self._update(frozenset(readers), frozenset(writers))
-        timeout_ms = None if timeout_s is None else max(0, int(timeout_s * 1000 + 0.999))
+        timeout_ms = None
+        if timeout_s is not None:
+            timeout_ms = max(0, int(min(timeout_s, LONGEST_WAIT_S) * 1000 + 0.999))
         ready = {fd for fd, _ in self._poll.poll(timeout_ms)}
         if self._wake_reader in ready:
             ready.discard(self._wake_reader)

@@ -87,6 +87,7 @@ class Worker:
         options: See `WorkerOptions`.
         clock: Wall and monotonic time.
         out: Where the banner goes.
+        owns_process: The process ends when `run` returns, so signals may end it once the loop is over.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Worker:
         *,
         clock: Clock | None = None,
         out: Callable[[str], None] | None = None,
+        owns_process: bool = False,
     ) -> None:
         self.app = app
         self.options = options if options is not None else WorkerOptions()
@@ -107,7 +109,9 @@ class Worker:
         self.loop: Loop | None = None
         self.revoked = RevokedIds()
         self._started_at = self.clock.monotonic()
-        self.shutdown = ShutdownSignals(on_stop=self._announce_stop)
+        self.shutdown = ShutdownSignals(
+            on_stop=self._announce_stop, leave=os._exit if owns_process else None
+        )
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -165,13 +169,14 @@ class Worker:
         try:
             return self._serve(executor)
         finally:
+            self.shutdown.loop_is_over()
             for service in self.loop.services:
                 service.close()
             broker.disconnect()
-            self.shutdown.restore()
-            waiter.close()
             app.close_connections()
             signals.worker_shutdown.send(sender=self)
+            waiter.close()
+            self.shutdown.restore()
 
     def _serve(self, executor: Executor) -> int:
         assert self.loop is not None
@@ -179,13 +184,13 @@ class Worker:
         try:
             self.loop.run(self._should_stop)
         except _ColdStop:
-            self.pool.kill()
-            self._settle_abandoned(executor, self.loop.abandon())
+            self._abandon_runs(executor, self.loop)
         except ConnectionGivenUpError as exc:
             logger.critical("Unrecoverable error: %s", exc)
-            self.pool.kill()
+            self._abandon_runs(executor, self.loop)
             return 1
         else:
+            self.shutdown.loop_is_over()
             self.pool.stop()
         return self.shutdown.exitcode
 
@@ -194,9 +199,13 @@ class Worker:
             raise _ColdStop
         return self.shutdown.stop is Stop.WARM
 
-    def _settle_abandoned(self, executor: Executor, requests: list[Request]) -> None:
-        """Tell the callers of early-acked runs that were cut off: no broker will deliver them again."""
-        for request in requests:
+    def _abandon_runs(self, executor: Executor, loop: Loop) -> None:
+        """End what runs; tell the callers of early-acked runs: no broker will deliver them again."""
+        assert self.pool is not None
+        self.pool.kill()
+        gone = loop.abandon()
+        self.shutdown.loop_is_over()
+        for request in gone:
             if request.accepted_at is None:
                 continue
             detail = (-signal.SIGTERM, request.number)

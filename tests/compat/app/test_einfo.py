@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from celeriac.app.einfo import ExceptionInfo, UnpickleableExceptionWrapper, picklable_exception
+from celeriac.app.einfo import ExceptionInfo, picklable_exception
+from celeriac.result.failures import UnpickleableExceptionWrapper
 
 
 class TwoArgumentsError(ValueError):

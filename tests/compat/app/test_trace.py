@@ -52,6 +52,12 @@ class Recorded:
 
         return receive
 
+    def document(self, task_id: str = "t1") -> Any:
+        return self.app.backend.fetch(task_id)
+
+    def register(self, name: str, function: Callable[..., Any], **options: Any) -> Any:
+        return self.app.task(function, name=name, shared=False, **options)
+
     def disconnect(self) -> None:
         for signal, receiver in self._receivers:
             signal.disconnect(receiver)
@@ -131,7 +137,7 @@ def test_callbacks_are_sent_before_success_is_stored_so_that_they_are_its_childr
         return 3
 
     recorded.run(recorded.task(parent), callbacks=[link("proj.next")], chain=[link("proj.step")])
-    children = recorded.app.backend.fetch("t1").children
+    children = recorded.document().children
     assert len(children) == 2
     assert recorded.events[-2:] == ["sent proj.next", "sent proj.step"]
 
@@ -206,7 +212,7 @@ def test_a_result_that_cannot_be_encoded_is_a_failure_that_kombu_names(recorded:
         return object()
 
     assert isinstance(recorded.run(recorded.task(strange)), Failed)
-    meta = recorded.app.backend.fetch("t1")
+    meta = recorded.document()
     assert (meta.status, meta.result["exc_type"], meta.result["exc_module"]) == (
         State.FAILURE, "EncodeError", "kombu.exceptions",
     )  # fmt: skip
@@ -225,7 +231,7 @@ def test_a_callback_that_cannot_be_sent_fails_the_task_and_not_the_process(
     outcome = recorded.run(recorded.task(parent), callbacks=[link("proj.next")])
     assert isinstance(outcome, Failed)
     assert "signal task_internal_error" in recorded.events
-    assert recorded.app.backend.fetch("t1").status == State.FAILURE
+    assert recorded.document().status == State.FAILURE
 
 
 def test_the_steps_behind_a_failed_one_fail_with_it(recorded: Recorded) -> None:
@@ -234,19 +240,21 @@ def test_the_steps_behind_a_failed_one_fail_with_it(recorded: Recorded) -> None:
 
     step = {**link("proj.step"), "options": {"task_id": "t2"}}
     recorded.run(recorded.task(raises), chain=[step])
-    later = recorded.app.backend.fetch("t2")
+    later = recorded.document("t2")
     assert (later.status, later.result["exc_type"]) == (State.FAILURE, "ValueError")
 
 
 def test_old_errbacks_are_sent_with_the_id_and_new_ones_called_in_place(recorded: Recorded) -> None:
     seen: list[Any] = []
 
-    @recorded.app.task(name="proj.new_style", shared=False)
     def new_style(request: Any, exc: BaseException, traceback: str) -> None:
         seen.append((request.id, repr(exc), traceback.splitlines()[-1]))
 
-    @recorded.app.task(name="proj.old_style", shared=False)
+    recorded.register("proj.new_style", new_style)
+
     def old_style(task_id: str) -> None: ...
+
+    recorded.register("proj.old_style", old_style)
 
     def raises(self: Any) -> None:
         raise ValueError("boom")
@@ -266,13 +274,15 @@ def test_a_broken_errback_does_not_keep_the_next_one_from_running(
 ) -> None:
     seen: list[str] = []
 
-    @recorded.app.task(name="proj.broken", shared=False)
     def broken(request: Any, exc: BaseException, traceback: str) -> None:
         raise RuntimeError("broken errback")
 
-    @recorded.app.task(name="proj.fine", shared=False)
+    recorded.register("proj.broken", broken)
+
     def fine(request: Any, exc: BaseException, traceback: str) -> None:
         seen.append(request.id)
+
+    recorded.register("proj.fine", fine)
 
     def raises(self: Any) -> None:
         raise ValueError("boom")
@@ -289,12 +299,13 @@ def test_a_broken_hook_is_logged_and_changes_nothing(
         def on_success(self, *args: Any) -> None:
             raise RuntimeError("broken hook")
 
-    @recorded.app.task(name="proj.hooked", base=Base, shared=False)
     def hooked() -> int:
         return 1
 
-    assert isinstance(recorded.run(hooked), Succeeded)
-    assert recorded.app.backend.fetch("t1").status == State.SUCCESS
+    hooked_task = recorded.register("proj.hooked", hooked, base=Base)
+
+    assert isinstance(recorded.run(hooked_task), Succeeded)
+    assert recorded.document().status == State.SUCCESS
     assert "broken hook" in caplog.text
 
 
@@ -333,7 +344,7 @@ def test_a_chord_with_a_failed_part_fails_its_body_and_sends_nothing(recorded: R
     task = recorded.task(part)
     recorded.run(task, 0, group="G", group_index=0, chord=body)
     recorded.run(task, 2, id="t2", group="G", group_index=1, chord=body)
-    meta = recorded.app.backend.fetch("B")
+    meta = recorded.document("B")
     assert (meta.status, meta.result["exc_type"]) == (State.FAILURE, "ChordError")
     assert meta.result["exc_message"][0].startswith("Dependency t1 raised ZeroDivisionError(")
     assert recorded.app.publisher.sent == []  # type: ignore[attr-defined]

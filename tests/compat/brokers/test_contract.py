@@ -157,6 +157,14 @@ def test_what_was_not_started_goes_back_in_its_order(site: Site) -> None:
     other.ack(tags(again))
 
 
+def test_after_cancel_nothing_wakes_a_loop_that_fetches_no_more(site: Site) -> None:
+    queue = a_queue()
+    broker = site.consuming(queue)
+    nothing_comes(broker)
+    broker.cancel()
+    assert list(broker.filenos()) == []
+
+
 def test_after_cancel_nothing_is_fetched_and_held_deliveries_can_be_settled(site: Site) -> None:
     queue = a_queue()
     broker = site.consuming(queue, prefetch=1)

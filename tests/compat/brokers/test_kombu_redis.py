@@ -19,6 +19,7 @@ import redis
 from kombu import connection as kombu_connection
 
 from celeriac.brokers.kombu import KombuBroker
+from celeriac.brokers.kombu_redis_waiting import PopWait
 from celeriac_protocol.message import Message, Properties
 from tests.compat.brokers.conftest import Site
 from tests.compat.brokers.driving import (
@@ -237,9 +238,65 @@ def test_deliveries_of_a_living_worker_are_left_alone(site: Site) -> None:
     holder.ack(tags(got))
 
 
-def test_closing_takes_back_the_wait_without_losing_what_comes_meanwhile(
+def test_what_comes_while_an_idle_worker_is_not_looking_stays_in_its_list(
     site: Site, client: Any
 ) -> None:
+    queue = a_queue()
+    broker = site.consuming(queue)
+    nothing_comes(broker)
+    send(site.publisher(), queue, 1)
+    assert client.llen(queue.name) == 1, "whoever is killed now loses nothing"
+    broker.ack(tags(receive(broker, 1)))
+
+
+def test_an_item_in_a_list_of_another_priority_ends_the_wait(site: Site) -> None:
+    queues = [a_queue(), a_queue()]
+    broker = site.consuming(*queues)
+    publisher = site.publisher()
+    for number, priority in enumerate((9, 0, 3, 9)):
+        nothing_comes(broker)
+        send(publisher, queues[number % 2], number, priority=priority)
+        broker.ack(tags(receive(broker, 1)))
+
+
+def test_the_wait_goes_on_when_the_command_connection_was_replaced(site: Site) -> None:
+    queue = a_queue()
+    broker = site.consuming(queue)
+    nothing_comes(broker)
+    consumer_of(
+        broker
+    )._client.connection.disconnect()  # as `retry_on_timeout` does, without a word
+    send(site.publisher(), queue, 1)
+    broker.heartbeat()
+    broker.ack(tags(receive(broker, 1)))
+
+
+@pytest.fixture
+def refusing(site: Site, client: Any) -> Iterator[Site]:
+    """The same server, for a user who is not told about changes."""
+    client.execute_command(
+        *("ACL", "SETUSER", "plain", "on", ">secret", "~*", "&*", "+@all", "-client|tracking")
+    )
+    plain = Site("redis", site.url.replace("redis://", "redis://plain:secret@"))
+    yield plain
+    plain.close()
+    client.acl_deluser("plain")
+
+
+def test_without_notices_a_brpop_waits(refusing: Site) -> None:
+    queue = a_queue()
+    broker = refusing.consuming(queue)
+    assert isinstance(consumer_of(broker)._wait, PopWait)
+    nothing_comes(broker)
+    send(refusing.publisher(), queue, 1, 2)
+    broker.ack(tags(receive(broker, 2)))
+
+
+@pytest.mark.parametrize("way", ["site", "refusing"])
+def test_closing_takes_back_the_wait_without_losing_what_comes_meanwhile(
+    way: str, client: Any, request: pytest.FixtureRequest
+) -> None:
+    site: Site = request.getfixturevalue(way)
     publisher = site.publisher()
     for number in range(20):
         queue = a_queue()

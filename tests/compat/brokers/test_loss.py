@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import pytest
 import redis
@@ -179,6 +180,38 @@ def test_what_was_acked_without_a_connection_is_settled_by_the_next_one_on_redis
     assert ids([again]) == ids([open_])
     broker.ack([again.tag])
     nothing_comes(broker)
+    client = redis.Redis.from_url(direct.url)
+    assert client.exists("unacked", "unacked_index", queue.name) == 0
+    client.close()
+    broker.disconnect()
+    proxy.close()
+
+
+def handle_of(delivery: Delivery) -> Any:
+    _, handle = cast("tuple[int, Any]", delivery.tag)
+    return handle
+
+
+def test_an_ack_that_meets_the_loss_is_made_by_the_next_connection_on_redis(
+    make_site: Callable[[str], Site],
+) -> None:
+    direct = make_site("redis")
+    proxy = Proxy(direct.url)
+    queue = a_queue()
+    broker = Site("redis", proxy.url).consuming(queue)
+    send(direct.publisher(), queue, 1, 2)
+    open_, done = receive(broker, 2)
+    proxy.refuses = True
+    proxy.cut()
+    with pytest.raises(BrokerLostError):
+        broker.ack([done.tag])
+    proxy.refuses = False
+    broker.connect()
+    broker.consume([queue], 10)
+    (again,) = receive_again(broker, 1)
+    assert ids([again]) == ids([open_])
+    assert handle_of(again) != handle_of(open_), "or it would overwrite what the first one left"
+    broker.ack([again.tag])
     client = redis.Redis.from_url(direct.url)
     assert client.exists("unacked", "unacked_index", queue.name) == 0
     client.close()

@@ -28,6 +28,16 @@ def test_partial_arguments_go_first_and_keywords_over(tasks: Tasks) -> None:
     assert sig == tasks["add"].signature((2,), {"y": 1}, queue="q", priority=3)
 
 
+def test_a_chain_unwraps_a_group_of_one_at_its_start_an_operator_does_not(tasks: Tasks) -> None:
+    add = tasks["add"]
+    one, pair = group([add.s(1, 1)]), group([add.s(2), add.s(3)])
+    assert repr(chain(one, add.s(2))) == "proj.add(1, 1) | add(2)"
+    assert repr(chain([one, pair])) == "proj.add(1, 1) | group([add(2), add(3)])"
+    assert chain(group([]), add.s(2)).tasks == [add.s(2)]
+    assert isinstance(one | add.s(2), chord)
+    assert isinstance(chain(pair, add.s(2)), chord)
+
+
 def test_groups_and_stamps_keep_their_own_value(tasks: Tasks) -> None:
     sig = tasks["add"].s().set(group_id="g", stamped_headers=["z"], z=1)
     options = sig.clone(group_id="other", stamped_headers=["y"], z=2, y=3).options

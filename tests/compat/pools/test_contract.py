@@ -54,6 +54,14 @@ def test_slots_are_free_again_after_their_jobs(driver: Driver) -> None:
     driver.until(lambda: driver.pool.free_slots() == driver.pool.size)
 
 
+def test_a_job_that_exits_is_lost_with_its_status_and_the_pool_goes_on(driver: Driver) -> None:
+    number = driver.submit("sys.exit", 4)
+    lost = driver.wait(number, Lost)
+    assert (lost.exitcode, lost.raised) == (4, True)
+    after = driver.submit("echo", "still here")
+    assert driver.wait(after, Finished).outcome == "still here"
+
+
 def test_a_job_that_breaks_down_is_lost_and_the_pool_goes_on(driver: Driver) -> None:
     number = driver.submit("raise", "broken")
     assert driver.wait(number, Lost).exitcode == 1

@@ -347,6 +347,14 @@ def test_a_cold_stop_gives_back_late_tasks_and_names_the_early_ones_that_are_gon
     assert bench.broker.rejected == [("late", True)]
 
 
+def test_a_cold_stop_after_a_lost_connection_leaves_late_tasks_to_their_redelivery(
+    bench: Bench,
+) -> None:
+    start_one(bench, "proj.late")
+    bench.loop.on_disconnect(BrokerLostError("gone"))
+    assert bench.loop.abandon() == []
+
+
 def test_a_received_line_is_logged_with_name_and_id(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:

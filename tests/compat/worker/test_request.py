@@ -31,7 +31,8 @@ INTAKE = [
 
 
 def play(policy: Policy, *inputs: Input) -> tuple[RequestState, list[Action]]:
-    state, done = RequestState(), []
+    state = RequestState()
+    done: list[Action] = []
     for event in inputs:
         state, actions = step(state, event, policy)
         done += actions
@@ -197,6 +198,12 @@ def test_after_a_lost_connection_a_running_late_task_is_never_acked() -> None:
     )
     assert settlements(actions) == []
     assert actions[-1] == Forget()
+
+
+def test_a_run_lost_after_its_connection_is_not_recorded_when_the_broker_runs_it_again() -> None:
+    policy = Policy(acks_late=True, reject_on_worker_lost=True)
+    _, done = play(policy, Input.RUN, Input.SLOT, Input.ACCEPTED, Input.DISCONNECTED, Input.LOST)
+    assert done == [Queue(), Start(), Forget()]
 
 
 def test_a_revoked_task_is_recorded_then_acked_and_never_started() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -70,3 +72,33 @@ def test_term_can_be_remapped_to_quit(
         assert signal.getsignal(signal.SIGTERM) == signals.on_quit
     finally:
         signals.restore()
+
+
+def test_a_signal_after_the_loop_ends_an_owned_process_with_its_status(said: list[str]) -> None:
+    left: list[int] = []
+    subject = ShutdownSignals(say=said.append, leave=left.append)
+    subject.on_int(signal.SIGINT, None)
+    assert left == []
+    subject.loop_is_over()
+    subject.on_term(signal.SIGTERM, None)
+    assert left == [1]
+
+
+OWNED = """
+import os, signal
+from celeriac.worker.shutdown import ShutdownSignals
+
+class Late:  # taken down with the modules, when the interpreter has given its handlers up
+    kill, term, pid = os.kill, signal.SIGTERM, os.getpid()
+    def __del__(self):
+        self.kill.__call__(self.pid, self.term)
+
+late = Late()
+subject = ShutdownSignals(leave=os._exit)
+subject.install()
+subject.restore()
+"""
+
+
+def test_a_signal_while_the_interpreter_ends_does_not_change_the_status() -> None:
+    assert subprocess.run([sys.executable, "-c", OWNED], check=False).returncode == 0

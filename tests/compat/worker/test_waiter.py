@@ -50,3 +50,8 @@ def test_a_signal_ends_a_wait(waiter: Waiter) -> None:
     finally:
         signal.signal(signal.SIGUSR2, previous)
     assert seen == [signal.SIGUSR2]
+
+
+def test_a_wait_until_an_eta_centuries_away_is_possible(waiter: Waiter) -> None:
+    waiter.wake()
+    assert waiter.wait([], [], 8000 * 365 * 86400.0) == set()
