@@ -26,6 +26,7 @@ __all__ = [
     "Deployment",
     "Exchange",
     "Gate",
+    "Monitored",
     "Producer",
     "Raised",
 ]
@@ -98,6 +99,25 @@ class Answer:
     def children(self) -> list[Call]:
         """Results listed as children of the task."""
         return [Call.from_dict(child) for child in self.document["children"]]
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """What a monitor heard."""
+
+    events: list[dict[str, Any]]
+    tasks: dict[str, str]
+    """Task id → state, as the implementation's own `State` sees it."""
+    alive: list[str]
+    """Nodes taken to be alive."""
+
+    def of(self, task_id: str) -> list[dict[str, Any]]:
+        """Return the events of one task, in the order of their arrival."""
+        return [event for event in self.events if event.get("uuid") == task_id]
+
+    def types_of(self, task_id: str) -> list[str]:
+        """Return just their types."""
+        return [event["type"] for event in self.of(task_id)]
 
 
 class Producer:
@@ -183,6 +203,34 @@ class Producer:
             "meta", id=call if isinstance(call, str) else call.id
         )
         return found
+
+    def control(
+        self, method: str, *, node: str | None = None, **arguments: object
+    ) -> dict[str, Any]:
+        """Send a control command to one node, or to all; return what each one answered within a second."""
+        found: dict[str, Any] = self.client.request(
+            "control",
+            method=method,
+            arguments=arguments,
+            destination=None if node is None else [node],
+            timeout=1.0 if node is None else self.patience_s,
+        )
+        return found
+
+    def inspect(self, method: str, *args: object, node: str | None = None) -> dict[str, Any]:
+        """Ask one node, or all, through the client's own method; return what each one answered."""
+        found: dict[str, Any] = self.client.request(
+            "inspect",
+            method=method,
+            args=list(args),
+            destination=None if node is None else [node],
+            timeout=1.0 if node is None else self.patience_s,
+        )
+        return found
+
+    def events(self) -> Monitored:
+        """Return what the producer's event receiver heard since the first call of this method."""
+        return Monitored(**self.client.request("events"))
 
 
 def _exception_in(value: object) -> dict[str, Any] | None:

@@ -19,8 +19,11 @@ __all__ = [
     "BrokerError",
     "BrokerLostError",
     "Delivery",
+    "Mailbox",
     "PublishError",
     "Publisher",
+    "SideChannel",
+    "SideChannelUnsupportedError",
     "Tag",
 ]
 
@@ -39,6 +42,10 @@ class BrokerLostError(BrokerError):
 
 class BrokerAccessError(BrokerError):
     """Refused for good: credentials, virtual host, conflicting declaration. Trying again is slow or useless."""
+
+
+class SideChannelUnsupportedError(BrokerAccessError):
+    """The transport cannot broadcast: there is no remote control and nobody to send events to."""
 
 
 class PublishError(BrokerError):
@@ -80,6 +87,14 @@ class Broker(ABC):
     @abstractmethod
     def consume(self, queues: Sequence[Any], prefetch_count: int) -> None:
         """Declare `queues` (`kombu.Queue` values) and start consuming them with at most `prefetch_count` unsettled."""
+
+    @abstractmethod
+    def add_queue(self, queue: Any) -> None:
+        """Consume one more queue, which exists already."""
+
+    @abstractmethod
+    def remove_queue(self, name: str) -> None:
+        """Stop consuming one queue; nothing if it is not consumed."""
 
     @abstractmethod
     def cancel(self) -> None:
@@ -155,3 +170,73 @@ class Publisher(ABC):
     @abstractmethod
     def after_fork(self) -> None:
         """Forget inherited connections without touching their sockets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mailbox:
+    """Where a worker hears remote control. Spec: control-and-events#1.1."""
+
+    node: str
+    namespace: str = "celery"
+    """`control_exchange`: first part of the exchanges' names."""
+    durable: bool = False
+    exclusive: bool = True
+    expires_s: float | None = 10.0
+    """Life of the unused queue."""
+    ttl_s: float | None = 300.0
+    """Life of a request in the queue."""
+
+
+class SideChannel(ABC):
+    """A worker's second connection: remote control comes in, replies and events go out.
+
+    It is owned and called by the worker's loop. Its loss concerns nobody else: every method may raise
+    `BrokerLostError`, whereupon the caller calls `disconnect` and, later, `connect`.
+    """
+
+    display_url: str
+    """Where to, with the password as ``**``."""
+    poll_interval_s: float | None
+    """How long to wait between `fetch` calls when `filenos` is empty; `None`: `filenos` tell."""
+
+    @abstractmethod
+    def connect(self) -> None:
+        """Connect, declare and listen.
+
+        Raises:
+            BrokerLostError: Try again.
+            BrokerAccessError: Refused; trying again helps only if somebody changes something.
+            SideChannelUnsupportedError: This transport never will.
+        """
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """Leave, whatever state the connection is in; never raises."""
+
+    @abstractmethod
+    def filenos(self) -> Iterable[int]:
+        """File descriptors whose readability means `fetch` may have something."""
+
+    @abstractmethod
+    def fetch(self, limit: int) -> list[Delivery]:
+        """Return up to `limit` control requests that are there already; never waits. They need no settling."""
+
+    @abstractmethod
+    def reply(self, message: Message, *, exchange: str, routing_key: str) -> None:
+        """Answer a request. Raises `PublishError` when this one answer is refused and the connection lives on."""
+
+    @abstractmethod
+    def publish_event(self, message: Message, *, routing_key: str) -> None:
+        """Send one event, or a batch of them, to the event exchange."""
+
+    @abstractmethod
+    def declare(self, queue: Any) -> None:
+        """Declare a `kombu.Queue`. Raises `BrokerAccessError` when the broker refuses; the connection lives on."""
+
+    @abstractmethod
+    def heartbeat(self) -> float | None:
+        """Send or check heartbeats if due; return seconds until the next call is due, `None` for never."""
+
+    @abstractmethod
+    def after_fork_in_child(self) -> None:
+        """In a forked child: close the inherited sockets without a word to the broker."""

@@ -152,6 +152,18 @@ class KombuBroker(Broker):
         with self._errors("declaring and consuming queues", declaring=True):
             consumer.consume(queues, prefetch_count)
 
+    def add_queue(self, queue: Any) -> None:
+        """Consume one more."""
+        consumer = self._open()
+        with self._errors("consuming one more queue"):
+            consumer.add_queue(queue)
+
+    def remove_queue(self, name: str) -> None:
+        """Consume one less."""
+        consumer = self._open()
+        with self._errors("cancelling a queue"):
+            consumer.remove_queue(name)
+
     def cancel(self) -> None:
         """Stop consuming."""
         consumer = self._open()

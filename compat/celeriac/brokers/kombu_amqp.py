@@ -74,10 +74,16 @@ class _Partial:
 
 
 class AmqpConsumer(Consumer):
-    """One channel of an open py-amqp connection."""
+    """One channel of an open py-amqp connection.
 
-    def __init__(self, connection: Any) -> None:
+    Args:
+        connection: Open.
+        no_ack: Deliveries need no settling, and no window bounds them.
+    """
+
+    def __init__(self, connection: Any, *, no_ack: bool = False) -> None:
         super().__init__(connection)
+        self._no_ack = no_ack
         self._amqp: Any = connection.connection
         self._amqp_handler: Any = self._amqp.on_inbound_frame
         self._amqp.on_inbound_frame = self._on_frame
@@ -106,7 +112,7 @@ class AmqpConsumer(Consumer):
         self._channel_id = channel.channel_id
         self._is_global = self._can_share_window(queues)
         self._prefetch = prefetch_count
-        if self._is_global:
+        if self._is_global and not self._no_ack:
             channel.basic_qos(0, self._clamp(prefetch_count), True)
         self._lines = [_Line(queue(channel)) for queue in queues]
         for line in self._lines:
@@ -116,6 +122,8 @@ class AmqpConsumer(Consumer):
 
     def _can_share_window(self, queues: Sequence[Any]) -> bool:
         """Whether the broker has one window per channel. RabbitMQ 4 has not, quorum queues never had."""
+        if self._no_ack:
+            return True
         if self.connection.qos_semantics_matches_spec:
             return False
         return not any(
@@ -137,7 +145,7 @@ class AmqpConsumer(Consumer):
             consumer_tag=tag,
             callback=None,  # `_on_own_frame` comes first
             on_cancel=self._on_cancel,
-            no_ack=False,
+            no_ack=self._no_ack,
             nowait=nowait,
         )
 
@@ -185,6 +193,30 @@ class AmqpConsumer(Consumer):
         missing = share - sum(windows.values())
         if missing > 0 or share == 0:
             self._start(line, missing, nowait=True)
+
+    def add_queue(self, queue: Any) -> None:
+        """Consume one more; every queue's part of the window becomes smaller."""
+        if any(line.queue.name == queue.name for line in self._lines):
+            return
+        line = _Line(queue(self._channel))
+        self._lines.append(line)
+        if self._is_global or not self._prefetch:
+            self._start(line, self._clamp(self._prefetch), nowait=True)
+            return
+        for each, share in zip(self._lines, self._shares(), strict=True):
+            self._resize(each, share)
+
+    def remove_queue(self, name: str) -> None:
+        """Cancel the consumers of one queue; what they have delivered stays ours."""
+        for line in [line for line in self._lines if line.queue.name == name]:
+            for tag in line.consumers:
+                self._channel.basic_cancel(tag, nowait=True)
+            self._lines.remove(line)
+            if line in self._cancelled:
+                self._cancelled.remove(line)
+        if not self._is_global and self._prefetch:
+            for line, share in zip(self._lines, self._shares(), strict=True):
+                self._resize(line, share)
 
     def cancel(self) -> None:
         """Cancel the consumers and give back what came meanwhile."""
@@ -324,7 +356,8 @@ class AmqpConsumer(Consumer):
     def _on_delivered(self, partial: _Partial) -> None:
         delivered = partial.delivered
         tag = delivered.delivery_tag
-        self._open_tags[tag] = None
+        if not self._no_ack:
+            self._open_tags[tag] = None
         body = partial.chunks[0] if len(partial.chunks) == 1 else b"".join(partial.chunks)
         info = DeliveryInfo(
             exchange=delivered.exchange,

@@ -64,6 +64,14 @@ class Consumer(ABC):
         """Declare and consume."""
 
     @abstractmethod
+    def add_queue(self, queue: Any) -> None:
+        """Consume one more queue, which exists already."""
+
+    @abstractmethod
+    def remove_queue(self, name: str) -> None:
+        """Stop consuming one queue, if it is consumed."""
+
+    @abstractmethod
     def cancel(self) -> None:
         """Stop consuming; give back what was received and not handed on."""
 
@@ -171,6 +179,16 @@ class AnyConsumer(Consumer):
                 ),
             )
         )
+
+    def add_queue(self, queue: Any) -> None:
+        """Consume through the same `kombu.Consumer`."""
+        self._consumer.add_queue(queue(self._channel))
+        self._consumer.consume()
+
+    def remove_queue(self, name: str) -> None:
+        """Cancel it there."""
+        if self._consumer.consuming_from(name):
+            self._consumer.cancel_by_queue(name)
 
     def cancel(self) -> None:
         """Cancel the consumer and requeue what was not handed on."""

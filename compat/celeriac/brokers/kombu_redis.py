@@ -110,6 +110,16 @@ class RedisConsumer(VirtualConsumer):
             self._pubsub = self._client.pubsub()
             self._pubsub.psubscribe(*self._fanout)
 
+    def add_queue(self, queue: Any) -> None:
+        """Take from this queue too; the wait that is under way ends within a second."""
+        super().add_queue(queue)
+        self._channel._queue_cycle.update(self._queues)
+
+    def remove_queue(self, name: str) -> None:
+        """Take from this queue no longer; the wait that is under way may bring one last item of it."""
+        super().remove_queue(name)
+        self._channel._queue_cycle.update(self._queues)
+
     def cancel(self) -> None:
         """Stop waiting; what the wait still brings goes back."""
         super().cancel()

@@ -109,6 +109,16 @@ class VirtualConsumer(Consumer):
         self._prefetch = prefetch_count
         self._queues = [queue.name for queue in queues]
 
+    def add_queue(self, queue: Any) -> None:
+        """Take from this queue too."""
+        if queue.name not in self._queues:
+            self._queues.append(queue.name)
+
+    def remove_queue(self, name: str) -> None:
+        """Take from this queue no longer."""
+        if name in self._queues:
+            self._queues.remove(name)
+
     def cancel(self) -> None:
         """Take nothing more."""
         self._queues = []

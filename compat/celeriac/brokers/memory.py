@@ -141,6 +141,18 @@ class MemoryBroker(Broker):
                 queue = self.server.queues[info.queue or info.routing_key]
                 queue.appendleft(replace(message, delivery_info=info))
 
+    def add_queue(self, queue: Any) -> None:
+        """Consume one more."""
+        self._check()
+        if queue.name not in self._queues:
+            self._queues.append(queue.name)
+
+    def remove_queue(self, name: str) -> None:
+        """Consume one less."""
+        self._check()
+        if name in self._queues:
+            self._queues.remove(name)
+
     def consume(self, queues: Sequence[Any], prefetch_count: int) -> None:
         """Declare and consume."""
         self._check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Any
 
@@ -118,23 +117,23 @@ Examples:
     "--task-events",
     "--events",
     is_flag=True,
-    help="Not implemented yet: accepted with a warning.",
+    help="Send task events from the start.",
 )
 @click.option("--without-gossip", is_flag=True, help="Accepted: this worker does not gossip.")
 @click.option("--without-mingle", is_flag=True, help="Accepted: this worker does not mingle.")
+@click.option("--without-heartbeat", is_flag=True, help="Send no heartbeat events.")
 @click.option(
-    "--without-heartbeat", is_flag=True, help="Accepted: this worker sends no heartbeat events."
+    "--heartbeat-interval",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Seconds between heartbeat events.  [default: 2]",
 )
 @click.pass_context
 def command(
     ctx: click.Context,
     /,
     *,
-    task_events: bool,
     optimization: str,
-    without_gossip: bool,
-    without_mingle: bool,
-    without_heartbeat: bool,
     **options: Any,
 ) -> int:
     """Consume queues and run the tasks found there.
@@ -152,10 +151,6 @@ def command(
         WorkerOptions(quiet=context.quiet, no_color=context.no_color, **options),
         owns_process=True,
     )
-    if task_events:
-        logging.getLogger("celery.worker").warning(
-            "-E: task events are not implemented yet; none are sent"
-        )
     try:
         return worker.run()
     except ImproperlyConfigured as exc:

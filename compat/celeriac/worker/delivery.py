@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from celeriac.app.outcome import Outcome
 from celeriac.brokers.base import Delivery, Tag
 from celeriac.worker.payload import Payload
 from celeriac.worker.request import Policy, RequestState
@@ -32,8 +33,23 @@ class Hooks:
     def received(self, request: Request) -> None:
         """A task was accepted from the broker."""
 
+    def accepted(self, request: Request) -> None:
+        """The pool takes a task; it starts now."""
+
+    def finished(self, request: Request, outcome: Outcome) -> None:
+        """A task ran to its end, whichever that was."""
+
+    def failed(self, request: Request, exc: Exception) -> None:
+        """A task failed outside itself: unknown, too slow, or lost with its process."""
+
+    def given_back(self, request: Request) -> None:
+        """A task was lost with its process and will be delivered again."""
+
     def revoked(self, request: Request, *, expired: bool) -> None:
         """A task is discarded."""
+
+    def terminated(self, request: Request, signum: int) -> None:
+        """A running task was ended by remote control."""
 
     def unknown(self, request: Request) -> None:
         """No such task."""
@@ -65,11 +81,12 @@ class Request:
         until: When its eta is due.
         accepted_at: Wall seconds at which the pool took it.
         worker_pid: Process that runs it.
+        terminated: Signal by which remote control ended it.
     """
 
     __slots__ = (
         "_task", "accepted_at", "broken", "detail", "headers", "message", "number", "policy", "state", "tag",
-        "until", "worker_pid",
+        "terminated", "until", "worker_pid",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +109,7 @@ class Request:
         self.until: datetime | None = None
         self.accepted_at: float | None = None
         self.worker_pid: int | None = None
+        self.terminated: int | None = None
         self._task = task
 
     @property

@@ -19,7 +19,7 @@ from celeriac.app.outcome import Outcome, Refused, Settled
 from celeriac.exceptions import InvalidTaskError as InvalidTask
 from celeriac.exceptions import NotRegistered, TaskRevokedError, TimeLimitExceeded
 from celeriac.worker.actions import Settlement
-from celeriac.worker.payload import Payload, SettlePayload, worker_lost
+from celeriac.worker.payload import MarkRevoked, Payload, SettlePayload, worker_lost
 from celeriac_protocol import task as wire
 from celeriac_protocol.errors import RemoteProtocolError, abbreviate
 from celeriac_protocol.result import State
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Executor"]
 
 logger = logging.getLogger("celery.worker.request")
+
+_NOT_BEGUN = frozenset({State.PENDING, State.RECEIVED, State.RETRY, State.REJECTED})
 
 
 class Executor:
@@ -49,8 +51,13 @@ class Executor:
         self.accept = accept
         self._tracers: dict[str, Callable[..., Outcome]] = {}
 
-    def __call__(self, payload: Payload | SettlePayload, accept: Callable[[], None]) -> Outcome:
+    def __call__(
+        self, payload: Payload | SettlePayload | MarkRevoked, accept: Callable[[], None]
+    ) -> Outcome:
         """Run one job; called by the pool."""
+        if isinstance(payload, MarkRevoked):
+            accept()
+            return self.mark_revoked(payload)
         if isinstance(payload, SettlePayload):
             accept()
             return self.settle(payload)
@@ -194,6 +201,25 @@ class Executor:
             logger.exception("Bookkeeping of task %s failed", call.headers.id)
             return Settled(abbreviate(exc))
         return Settled()
+
+    def mark_revoked(self, job: MarkRevoked) -> Outcome:
+        """Store REVOKED under ids that are still waiting somewhere. Spec: control-and-events#1.8."""
+        task, errors = self._any_task(), []
+        for task_id in job.ids:
+            try:
+                if task.backend.fetch(task_id).status in _NOT_BEGUN:
+                    store_document(
+                        self.app,
+                        task,
+                        Context(id=task_id, hostname=self.hostname),
+                        task_id,
+                        State.REVOKED,
+                        TaskRevokedError("revoked"),
+                    )
+            except Exception as exc:
+                logger.exception("Task %s could not be marked as revoked", task_id)
+                errors.append(abbreviate(exc))
+        return Settled("; ".join(errors) or None)
 
     def _any_task(self) -> Any:
         return self.app.tasks["celery.accumulate"]

@@ -11,7 +11,7 @@ acked?). This file is the only place where their order meets I/O.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -19,13 +19,15 @@ from typing import Any
 from celeriac.app.outcome import Failed, Refused, Rejected, Settled
 from celeriac.brokers.base import Broker, BrokerAccessError, BrokerLostError, Delivery, Tag
 from celeriac.clock import Clock
+from celeriac.exceptions import NotRegistered, TimeLimitExceeded
 from celeriac.pools.base import Accepted, Finished, Job, Lost, Pool, PoolEvent, TimedOut
 from celeriac.worker import actions, intake, lines
 from celeriac.worker.connection import Reconnector
 from celeriac.worker.delivery import Hooks, Request, Unreadable, read_delivery
 from celeriac.worker.holds import Holds
-from celeriac.worker.payload import SettlePayload, worker_lost
+from celeriac.worker.payload import MarkRevoked, SettlePayload, worker_lost
 from celeriac.worker.request import Input, Phase, step
+from celeriac.worker.service import Service
 from celeriac.worker.waiter import Waiter
 from celeriac_protocol.errors import Hint
 
@@ -58,6 +60,11 @@ class Loop:
         accept: Content types a protocol 1 body may have.
         revoked: Ids that must not run.
         waiter: How to wait; the default watches no signals.
+
+    Attributes:
+        observer: Told of every task on its way; None, as long as nobody wants to know, costs nothing.
+        services: Whatever else lives in this loop.
+        totals: Tasks taken by the pool so far, by name.
     """
 
     def __init__(
@@ -77,7 +84,7 @@ class Loop:
     ) -> None:
         self.broker = broker
         self.pool = pool
-        self.queues = queues
+        self.queues = list(queues)
         self.tasks = tasks
         self.prefetch = prefetch
         self.clock = clock
@@ -89,6 +96,9 @@ class Loop:
         self.connected = False
         self.stopping = False
         self.requests: dict[int, Request] = {}
+        self.observer: Hooks | None = None
+        self.services: list[Service] = []
+        self.totals: Counter[str] = Counter()
         self._holds: Holds[Request] = Holds()
         self._ready: deque[Request] = deque()
         self._ended: OrderedDict[tuple[str, int], actions.Ack | actions.Reject] = OrderedDict()
@@ -126,6 +136,8 @@ class Loop:
     def stop(self) -> None:
         """Warm shutdown: fetch no more, give back what has not started, let the rest end."""
         self.stopping = True
+        for service in self.services:
+            service.stop()
         if self.connected:
             self._guarded(self.broker.cancel)
         for request in list(self.requests.values()):
@@ -134,6 +146,8 @@ class Loop:
 
     def abandon(self) -> list[Request]:
         """After the pool was killed: give back what can be, return the runs whose message is gone."""
+        for service in self.services:
+            service.stop()
         gone = []
         for request in list(self.requests.values()):
             if not request.state.settled:
@@ -148,6 +162,9 @@ class Loop:
         """One turn of the loop."""
         if not self.connected and not self.stopping:
             self._connect_when_due()
+            if self.connected:
+                # Monitors hear of the worker before they hear of its tasks.
+                self._serve(set())
         ready = self.waiter.wait(self._readers(), self.pool.writers(), self._timeout_s())
         self._turn_again = False
         for event in self.pool.poll():
@@ -160,6 +177,49 @@ class Loop:
                 self._decide(request)
         self._fill_slots()
         self.flush()
+        self._serve(ready)
+
+    def _serve(self, ready: set[int]) -> None:
+        for service in self.services:
+            service.serve(ready, self.clock.monotonic())
+
+    @property
+    def window(self) -> int:
+        """Unsettled deliveries allowed now; 0: no limit."""
+        return self._wanted_window()
+
+    # -- remote control -------------------------------------------------------------------------------------------
+
+    def discard_revoked(self, ids: Container[str]) -> None:
+        """Discard what waits for a slot under one of these ids; what waits for its eta is discarded when due."""
+        for request in list(self.requests.values()):
+            if request.state.phase is Phase.READY and request.id in ids:
+                self._discard(request, "revoked")
+
+    def mark_revoked(self, ids: tuple[str, ...]) -> None:
+        """Have REVOKED stored for ids that have not begun."""
+        self.pool.settle(Job(next(self._numbers), MarkRevoked(ids)))
+
+    def terminate(self, request: Request, signum: int) -> None:
+        """Signal the child that runs a request; its end is then reported as REVOKED."""
+        request.terminated = signum
+        if not self.pool.terminate(request.number, signum):
+            request.terminated = None
+
+    def add_queue(self, queue: Any) -> None:
+        """Consume one more queue, which exists already, now and after every reconnection."""
+        if any(known.name == queue.name for known in self.queues):
+            return
+        self.queues.append(queue)
+        if self.connected and not self.stopping:
+            self._fetch_again = True
+            self._guarded(self.broker.add_queue, queue)
+
+    def remove_queue(self, name: str) -> None:
+        """Consume one queue less."""
+        self.queues = [queue for queue in self.queues if queue.name != name]
+        if self.connected and not self.stopping:
+            self._guarded(self.broker.remove_queue, name)
 
     # -- broker ---------------------------------------------------------------------------------------------------
 
@@ -261,6 +321,8 @@ class Loop:
         readers = list(self.pool.filenos())
         if self.connected:
             readers += self.broker.filenos()
+        for service in self.services:
+            readers += service.filenos()
         return readers
 
     def _timeout_s(self) -> float | None:
@@ -282,6 +344,10 @@ class Loop:
                 limits.append(self.broker.poll_interval_s)
         elif not self.stopping:
             limits.append(self.reconnector.due_in_s(monotonic))
+        for service in self.services:
+            due_in = service.due_in_s(monotonic)
+            if due_in is not None:
+                limits.append(due_in)
         return max(0.0, min(limits)) if limits else None
 
     # -- deliveries -----------------------------------------------------------------------------------------------
@@ -327,18 +393,19 @@ class Loop:
         if isinstance(decision, intake.Unknown):
             lines.unknown_task(headers.task, headers.id, request.message)
             self.hooks.unknown(request)
+            if self.observer is not None:
+                self.observer.failed(request, NotRegistered(headers.task))
             self.feed(request, Input.UNKNOWN)
             return
         if arrived and lines.is_logging_received():
             lines.received(request.name, headers.id, request.log_data())
         if isinstance(decision, intake.Discard):
-            lines.discarded(request.name, headers.id)
-            request.detail = decision.reason
-            self.hooks.revoked(request, expired=decision.reason == "expired")
-            self.feed(request, Input.DISCARD)
+            self._discard(request, decision.reason)
             return
         if arrived:
             self.hooks.received(request)
+            if self.observer is not None:
+                self.observer.received(request)
         if isinstance(decision, intake.Hold):
             request.until = decision.until
             self.feed(request, Input.HOLD)
@@ -357,15 +424,17 @@ class Loop:
                 if request.state.phase is not Phase.READY:
                     continue
                 if request.headers.expires_at is not None and now > request.headers.expires_at:
-                    self._discard_expired(request)
+                    self._discard(request, "expired")
                     continue
                 self.feed(request, Input.SLOT)
                 break
 
-    def _discard_expired(self, request: Request) -> None:
+    def _discard(self, request: Request, reason: str) -> None:
         lines.discarded(request.name, request.headers.id)
-        request.detail = "expired"
-        self.hooks.revoked(request, expired=True)
+        request.detail = reason
+        self.hooks.revoked(request, expired=reason == "expired")
+        if self.observer is not None:
+            self.observer.revoked(request, expired=reason == "expired")
         self.feed(request, Input.DISCARD)
 
     def _accepted_in_place(self, event: Accepted) -> None:
@@ -381,15 +450,40 @@ class Loop:
         if isinstance(event, Finished):
             self._on_finished(request, event.outcome)
         elif isinstance(event, Accepted):
-            request.accepted_at, request.worker_pid = event.at, event.pid
-            self.feed(request, Input.ACCEPTED)
+            if request.state.phase is Phase.SUBMITTED:
+                self._on_accepted(request, event)
         elif isinstance(event, Lost):
-            # A task that exits by itself is told without the job's number. Spec: results-and-workflows#1.4
-            request.detail = (event.exitcode, None if event.raised else event.number)
-            lines.lost(worker_lost(*request.detail), request.name, request.headers.id)
-            self.feed(request, Input.LOST)
+            self._on_lost(request, event)
         else:
             self._on_timed_out(request, event)
+
+    def _on_accepted(self, request: Request, event: Accepted) -> None:
+        request.accepted_at, request.worker_pid = event.at, event.pid
+        self.totals[request.headers.task] += 1
+        if self.observer is not None:
+            self.observer.accepted(request)
+        self.feed(request, Input.ACCEPTED)
+
+    def _on_lost(self, request: Request, event: Lost) -> None:
+        runs = request.state.phase in (Phase.SUBMITTED, Phase.RUNNING)
+        if request.terminated is not None and runs:
+            request.detail = "terminated"
+            for hooks in (self.hooks, self.observer):
+                if hooks is not None:
+                    hooks.terminated(request, request.terminated)
+            self.feed(request, Input.TERMINATED)
+            return
+        # A task that exits by itself is told without the job's number. Spec: results-and-workflows#1.4
+        request.detail = (event.exitcode, None if event.raised else event.number)
+        error = worker_lost(*request.detail)
+        lines.lost(error, request.name, request.headers.id)
+        self.feed(request, Input.LOST)
+        if self.observer is None or not runs:
+            return
+        if request.state.phase is Phase.ENDED:
+            self.observer.given_back(request)
+        else:
+            self.observer.failed(request, error)
 
     def _on_timed_out(self, request: Request, event: TimedOut) -> None:
         if event.soft:
@@ -397,6 +491,8 @@ class Loop:
             return
         lines.hard_limit(event.limit_s, request.name, request.headers.id)
         request.detail = event.limit_s
+        if self.observer is not None:
+            self.observer.failed(request, TimeLimitExceeded(event.limit_s))
         self.feed(request, Input.TIMED_OUT)
 
     def _on_finished(self, request: Request, outcome: Any) -> None:
@@ -408,12 +504,15 @@ class Loop:
             lines.refused(outcome.reason, outcome.field, outcome.text, request.message)
             self.hooks.rejected(request.message, outcome)
             self.feed(request, Input.DROPPED if outcome.hint is Hint.DROP else Input.UNREADABLE)
-        elif isinstance(outcome, Failed):
-            self.feed(request, Input.FAILED)
-        elif isinstance(outcome, Rejected):
-            self.feed(request, Input.REQUEUED if outcome.requeue else Input.REJECTED)
         else:
-            self.feed(request, Input.COMPLETED)
+            if self.observer is not None:
+                self.observer.finished(request, outcome)
+            if isinstance(outcome, Failed):
+                self.feed(request, Input.FAILED)
+            elif isinstance(outcome, Rejected):
+                self.feed(request, Input.REQUEUED if outcome.requeue else Input.REJECTED)
+            else:
+                self.feed(request, Input.COMPLETED)
 
     # -- actions --------------------------------------------------------------------------------------------------
 

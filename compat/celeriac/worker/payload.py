@@ -9,7 +9,7 @@ from celeriac.exceptions import WorkerLostError
 from celeriac.worker.actions import Settlement
 from celeriac_protocol.message import DeliveryInfo, Message, Properties
 
-__all__ = ["Payload", "SettlePayload", "worker_lost"]
+__all__ = ["MarkRevoked", "Payload", "SettlePayload", "worker_lost"]
 
 
 class Payload(NamedTuple):
@@ -89,6 +89,12 @@ class SettlePayload(NamedTuple):
     detail: Any
     """REVOKED: the reason. LOST: ``(exitcode, job number)``. TIMED_OUT: the limit in seconds.
     INVALID: ``(task name, task id, text)``."""
+
+
+class MarkRevoked(NamedTuple):
+    """Store REVOKED for ids that remote control revoked and that no worker has begun."""
+
+    ids: tuple[str, ...]
 
 
 def worker_lost(exitcode: int, number: int | None) -> WorkerLostError:

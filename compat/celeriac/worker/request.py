@@ -83,6 +83,8 @@ class Input(Enum):
     """Outcome: `Reject(requeue=True)`."""
     LOST = "lost"
     """The child died."""
+    TERMINATED = "terminated"
+    """The child died because remote control wanted the task to end."""
     TIMED_OUT = "timed-out"
     """The hard limit passed; the run is over."""
     SETTLED = "settled"
@@ -222,6 +224,7 @@ _TABLE: dict[tuple[Phase, Input], Callable[[RequestState, Policy], _Result]] = {
     (Phase.SUBMITTED, Input.UNREADABLE): _end_with(_DISCARD),
     (Phase.SUBMITTED, Input.DROPPED): _end_with(_ACK),
     (Phase.SUBMITTED, Input.LOST): _lost,
+    (Phase.SUBMITTED, Input.TERMINATED): _settle(Settlement.REVOKED, lambda p: _ACK),
     (Phase.SUBMITTED, Input.DISCONNECTED): _cut_off,
     (Phase.SUBMITTED, Input.ADOPTED): _adopted,
     (Phase.RUNNING, Input.COMPLETED): _end_with(_ACK),
@@ -229,6 +232,7 @@ _TABLE: dict[tuple[Phase, Input], Callable[[RequestState, Policy], _Result]] = {
     (Phase.RUNNING, Input.REJECTED): _end_with(_DISCARD),
     (Phase.RUNNING, Input.REQUEUED): _end_with(_GIVE_BACK),
     (Phase.RUNNING, Input.LOST): _lost,
+    (Phase.RUNNING, Input.TERMINATED): _settle(Settlement.REVOKED, lambda p: _ACK),
     (Phase.RUNNING, Input.TIMED_OUT): _settle(
         Settlement.TIMED_OUT, lambda p: _ACK if p.acks_on_timeout else _GIVE_BACK
     ),

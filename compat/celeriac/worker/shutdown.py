@@ -79,6 +79,14 @@ class ShutdownSignals:
             signal.signal(signum, handler)
         self._previous.clear()
 
+    def request_warm(self) -> None:
+        """Remote control: warm shutdown, without a word on standard output; a signal may still hasten it."""
+        if self.stop is not Stop.NO:
+            return
+        self.stop = Stop.WARM
+        if self._on_stop is not None:
+            self._on_stop("SIGTERM", "Warm", self.exitcode)
+
     def forget(self) -> None:
         """In a forked child: the parent's signals are not ours."""
         self._previous.clear()

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from kombu.utils.url import maybe_sanitize_url
 
 from celeriac import signals
-from celeriac.brokers.base import Broker
+from celeriac.brokers.base import Broker, Mailbox, SideChannel
 from celeriac.brokers.kombu import KombuBroker
+from celeriac.brokers.kombu_side import KombuSideChannel
 from celeriac.clock import Clock, SystemClock
+from celeriac.events.sender import EventSender
 from celeriac.exceptions import ImproperlyConfigured
 from celeriac.pools import pool_class
 from celeriac.result import set_join_will_block
@@ -25,10 +27,16 @@ from celeriac.worker.banner import banner, task_list
 from celeriac.worker.connection import ConnectionGivenUpError, Reconnector
 from celeriac.worker.delivery import Hooks, Request
 from celeriac.worker.execute import Executor
+from celeriac.worker.heart import DEFAULT_INTERVAL_S, Heart
 from celeriac.worker.loop import Loop
 from celeriac.worker.nodename import node_name
 from celeriac.worker.payload import SettlePayload
+from celeriac.worker.remote.panel import Dispatcher
+from celeriac.worker.remote.state import ControlState
+from celeriac.worker.request import Phase
+from celeriac.worker.revoked import RevokedIds
 from celeriac.worker.shutdown import ShutdownSignals, Stop
+from celeriac.worker.side import SideService
 from celeriac.worker.waiter import Waiter
 from celeriac_protocol import __version__
 from celeriac_protocol.serializers import accept_set
@@ -60,6 +68,11 @@ class WorkerOptions:
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
     purge: bool = False
+    task_events: bool | None = None
+    without_heartbeat: bool = False
+    without_gossip: bool = False
+    without_mingle: bool = False
+    heartbeat_interval: float | None = None
     quiet: bool = False
     no_color: bool | None = None
     extra: dict[str, Any] = field(default_factory=dict)
@@ -94,6 +107,8 @@ class Worker:
         self._out = out if out is not None else _print
         self.pool: Pool | None = None
         self.loop: Loop | None = None
+        self.revoked = RevokedIds()
+        self._started_at = self.clock.monotonic()
         self.shutdown = ShutdownSignals(
             on_stop=self._announce_stop, leave=os._exit if owns_process else None
         )
@@ -128,7 +143,8 @@ class Worker:
         if not options.quiet:
             self._print_banner(queues, broker)
         waiter = Waiter()
-        pool = self.pool = self._make_pool(executor, waiter, broker)
+        side = self._make_side_channel()
+        pool = self.pool = self._make_pool(executor, waiter, (broker, side))
         try:
             pool.start()
         except OSError as exc:
@@ -144,14 +160,18 @@ class Worker:
             reconnector=self._make_reconnector(),
             hooks=_Signals(self),
             accept=accept,
+            revoked=self.revoked,
             waiter=waiter,
         )
+        self.loop.services.append(self._make_side_service(self.loop, side, accept))
         self.shutdown.install()
         waiter.watch_signals()
         try:
             return self._serve(executor)
         finally:
             self.shutdown.loop_is_over()
+            for service in self.loop.services:
+                service.close()
             broker.disconnect()
             app.close_connections()
             signals.worker_shutdown.send(sender=self)
@@ -216,8 +236,23 @@ class Worker:
     @property
     def prefetch_count(self) -> int:
         """Deliveries held at most beside those waiting for an eta; 0: no limit."""
-        multiplier = self.options.prefetch_multiplier or self.app.conf.worker_prefetch_multiplier
-        return self._slots() * int(multiplier)
+        return self._slots() * self.prefetch_multiplier
+
+    @property
+    def prefetch_multiplier(self) -> int:
+        """Deliveries held per slot; 0: no limit."""
+        return int(self.options.prefetch_multiplier or self.app.conf.worker_prefetch_multiplier)
+
+    @property
+    def sends_task_events(self) -> bool:
+        """Whether task events are on from the start."""
+        asked = self.options.task_events
+        return bool(asked or self.app.conf.worker_send_task_events)
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since this worker was made."""
+        return self.clock.monotonic() - self._started_at
 
     def _slots(self) -> int:
         return 1 if self.pool_name == "solo" else self.concurrency
@@ -276,7 +311,69 @@ class Worker:
             login_method=conf.broker_login_method,
         )
 
-    def _make_pool(self, executor: Executor, waiter: Waiter, broker: Broker) -> Pool:
+    def _make_side_channel(self) -> SideChannel:
+        conf = self.app.conf
+        mailbox = None
+        if conf.worker_enable_remote_control:
+            if conf.control_queue_durable and conf.control_queue_exclusive:
+                raise ImproperlyConfigured(
+                    "control_queue_durable and control_queue_exclusive cannot both be true: "
+                    "an exclusive queue goes with its connection"
+                )
+            mailbox = Mailbox(
+                node=self.hostname,
+                namespace=conf.control_exchange,
+                durable=conf.control_queue_durable,
+                exclusive=conf.control_queue_exclusive,
+                expires_s=conf.control_queue_expires,
+                ttl_s=conf.control_queue_ttl,
+            )
+        return KombuSideChannel(
+            self.app.broker_url_for(conf.broker_read_url),
+            mailbox,
+            event_exchange=conf.event_exchange,
+            transport_options=conf.broker_transport_options,
+            connect_timeout_s=conf.broker_connection_timeout,
+            heartbeat_s=conf.broker_heartbeat,
+            ssl=conf.broker_use_ssl,
+            login_method=conf.broker_login_method,
+        )
+
+    def _make_side_service(
+        self, loop: Loop, side: SideChannel, accept: frozenset[str]
+    ) -> SideService:
+        app, options = self.app, self.options
+        sender = None
+        if self.sends_task_events or not (options.without_heartbeat and options.without_gossip):
+            sender = EventSender(self.hostname, app.clock, serializer=app.conf.event_serializer)
+        state = ControlState(
+            self,
+            loop,
+            revoked=self.revoked,
+            side=side,
+            sender=sender,
+            task_events=self.sends_task_events,
+        )
+
+        def load() -> tuple[int, int]:
+            running = sum(r.state.phase is Phase.RUNNING for r in loop.requests.values())
+            return running, loop.totals.total()
+
+        heart = None
+        if sender is not None and not options.without_heartbeat:
+            heart = Heart(sender, load, options.heartbeat_interval or DEFAULT_INTERVAL_S)
+        dispatcher = Dispatcher(state, accept=accept)
+        return SideService(
+            side,
+            lambda: loop.connected,
+            dispatcher=dispatcher if app.conf.worker_enable_remote_control else None,
+            sender=sender,
+            heart=heart,
+        )
+
+    def _make_pool(
+        self, executor: Executor, waiter: Waiter, inherited: Sequence[Broker | SideChannel]
+    ) -> Pool:
         conf = self.app.conf
         try:
             cls = pool_class(self.pool_name)
@@ -295,7 +392,8 @@ class Worker:
         def forget_parent() -> None:
             self.shutdown.forget()
             self.app.after_fork()
-            broker.after_fork_in_child()
+            for connection in inherited:
+                connection.after_fork_in_child()
             for fd in waiter.filenos():
                 os.close(fd)
 
@@ -353,7 +451,7 @@ class Worker:
             broker=broker.display_url,
             results=maybe_sanitize_url(app.conf.result_backend or "disabled://"),
             concurrency=f"{self._slots()} ({self.pool_name})",
-            task_events=False,
+            task_events=self.sends_task_events,
             queues=queues,
             now=datetime.now().astimezone(),
         )
@@ -403,6 +501,11 @@ class _Signals(Hooks):
     def revoked(self, request: Request, *, expired: bool) -> None:
         signals.task_revoked.send(
             sender=request.task, request=request, terminated=False, signum=None, expired=expired
+        )
+
+    def terminated(self, request: Request, signum: int) -> None:
+        signals.task_revoked.send(
+            sender=request.task, request=request, terminated=True, signum=signum, expired=False
         )
 
     def unknown(self, request: Request) -> None:

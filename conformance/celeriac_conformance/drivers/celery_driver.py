@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import sys
+import threading
 import traceback
 from typing import Any
 
@@ -203,6 +204,76 @@ def forget(fields):
     return
 
 
+def _control():
+    try:
+        return app.control
+    except ImportError as error:
+        raise UnsupportedError("no remote-control client: {0}".format(error)) from error
+
+
+def control(fields):
+    """Broadcast a control command; return what each node answered."""
+    replies = _control().broadcast(
+        fields["method"],
+        arguments=fields.get("arguments") or {},
+        destination=fields.get("destination"),
+        reply=True,
+        timeout=fields.get("timeout", 1.0),
+        **(fields.get("options") or {}),
+    )
+    return {node: value for reply in replies or () for node, value in reply.items()}
+
+
+def inspect(fields):
+    """Call a method of `app.control.inspect()`."""
+    inspector = _control().inspect(
+        destination=fields.get("destination"), timeout=fields.get("timeout", 1.0)
+    )
+    return getattr(inspector, fields["method"])(*(fields.get("args") or ())) or {}
+
+
+_monitor = None
+
+
+class _Monitor:
+    """Collects every event, and what `State` makes of them, in a thread of its own."""
+
+    def __init__(self):
+        self.events = []
+        self.state = app.events.State()
+        self.ready = threading.Event()
+        thread = threading.Thread(target=self._run)
+        thread.daemon = True
+        thread.start()
+
+    def _run(self):
+        with app.connection_for_read() as connection:
+            receiver = app.events.Receiver(connection, handlers={"*": self._take})
+            for _ in receiver.itercapture(limit=None, timeout=None, wakeup=True):
+                self.ready.set()  # it yields once when the queue is consumed
+
+    def _take(self, event):
+        self.events.append(dict(event))
+        self.state.event(event)
+
+
+def events(fields):
+    """Start listening to events on the first call; return all that came so far and the states they add up to."""
+    global _monitor
+    if _monitor is None:
+        try:
+            _monitor = _Monitor()
+        except ImportError as error:
+            raise UnsupportedError("no event receiver: {0}".format(error)) from error
+        _monitor.ready.wait(10)
+    state = _monitor.state
+    return {
+        "events": list(_monitor.events),
+        "tasks": {uuid: task.state for uuid, task in list(state.tasks.items())},
+        "alive": [name for name, worker in list(state.workers.items()) if worker.alive],
+    }
+
+
 COMMANDS = {
     "start": start,
     "send": send,
@@ -210,6 +281,9 @@ COMMANDS = {
     "wait": wait,
     "meta": meta,
     "forget": forget,
+    "control": control,
+    "inspect": inspect,
+    "events": events,
 }
 
 

@@ -43,6 +43,7 @@ class ScriptedBroker(Broker):
         self.windows: list[int] = []
         self.connects = 0
         self.cancelled = False
+        self.consumed: list[str] = []
         self.refuse: Exception | None = None
         self.fail_next: Exception | None = None
 
@@ -79,6 +80,15 @@ class ScriptedBroker(Broker):
 
     def consume(self, queues: Sequence[Any], prefetch_count: int) -> None:
         self.windows.append(prefetch_count)
+        self.consumed = [queue.name for queue in queues]
+
+    def add_queue(self, queue: Any) -> None:
+        self._check()
+        self.consumed.append(queue.name)
+
+    def remove_queue(self, name: str) -> None:
+        self._check()
+        self.consumed.remove(name)
 
     def cancel(self) -> None:
         self.cancelled = True

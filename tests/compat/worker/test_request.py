@@ -93,7 +93,7 @@ def reachable(policy: Policy) -> dict[History, tuple[Input, ...]]:
                 past.started + actions.count(Start()),
                 past.forgotten + actions.count(Forget()),
                 past.accepted or event is Input.ACCEPTED,
-                past.discarded or event in (Input.DISCARD, Input.LOST),
+                past.discarded or event in (Input.DISCARD, Input.LOST, Input.TERMINATED),
                 past.disconnected or event is Input.DISCONNECTED,
             )
             if now not in found:

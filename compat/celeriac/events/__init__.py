@@ -1,0 +1,1 @@
+"""Monitoring events. Spec: control-and-events#2."""
