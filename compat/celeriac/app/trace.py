@@ -219,7 +219,9 @@ class _Run:
             return self.ignored_()
         except Retry as exc:
             return self.retrying(exc)
-        except Exception as exc:  # noqa: BLE001 - whatever a task raises is its failure
+        except (SystemExit, KeyboardInterrupt):
+            raise  # the process was asked to end: the pool tells
+        except BaseException as exc:  # noqa: BLE001 - whatever else a task raises is its failure
             return self.failed(exc, time.monotonic() - started)
         return self.succeeded(retval, started)
 

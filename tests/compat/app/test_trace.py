@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -155,6 +156,17 @@ def test_a_task_that_raises(recorded: Recorded, caplog: pytest.LogCaptureFixture
         "after_return FAILURE", "signal task_postrun",
     ]  # fmt: skip
     assert "Task proj.raises[t1] raised unexpected: ValueError('boom')" in caplog.text
+
+
+@pytest.mark.parametrize("exc", [GeneratorExit("done"), asyncio.CancelledError("stop")])
+def test_an_exception_that_is_no_exception_class_fails_the_task_too(
+    recorded: Recorded, exc: BaseException
+) -> None:
+    def raises(self: Any) -> None:
+        raise exc
+
+    assert isinstance(recorded.run(recorded.task(raises)), Failed)
+    assert recorded.document().status == State.FAILURE
 
 
 def test_an_expected_exception_is_logged_without_traceback(
