@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, cast
 
-from celeriac.brokers.base import Broker, BrokerError, BrokerLostError, Delivery, Tag
+from celeriac.brokers.base import Broker, BrokerLostError, Delivery, Tag
 from celeriac.brokers.kombu_amqp import AmqpConsumer
 from celeriac.brokers.kombu_connection import (
+    BrokerErrors,
     ConnectionMaker,
     abandon,
-    broker_errors,
     display_url,
     is_amqp,
 )
@@ -72,6 +71,7 @@ class KombuBroker(Broker):
         self._consumer: Consumer | None = None
         self._is_lost = False
         self._epoch = 0
+        self._contexts: dict[str, BrokerErrors] = {}
         self._memory: dict[str, Any] = {}
         """What a consumer leaves for its successor after a loss."""
 
@@ -80,7 +80,7 @@ class KombuBroker(Broker):
     def connect(self) -> None:
         """Open the connection, trying every URL once."""
         self.disconnect()
-        with broker_errors(lambda: None, f"connecting to {self.display_url}", declaring=True):
+        with BrokerErrors(lambda: None, f"connecting to {self.display_url}", declaring=True):
             connection = self._maker.open()
         self._connection = connection
         self._is_lost = False
@@ -130,14 +130,16 @@ class KombuBroker(Broker):
         if consumer is not None:
             consumer.forget()
 
-    @contextmanager
-    def _errors(self, doing: str, *, declaring: bool = False) -> Iterator[None]:
-        try:
-            with broker_errors(lambda: self._connection, doing, declaring=declaring):
-                yield
-        except BrokerError:
-            self._is_lost = True
-            raise
+    def _errors(self, doing: str, *, declaring: bool = False) -> BrokerErrors:
+        found = self._contexts.get(doing)
+        if found is None:
+            found = self._contexts[doing] = BrokerErrors(
+                lambda: self._connection, doing, declaring=declaring, on_error=self._note_loss
+            )
+        return found
+
+    def _note_loss(self) -> None:
+        self._is_lost = True
 
     def _open(self) -> Consumer:
         if self._consumer is None:

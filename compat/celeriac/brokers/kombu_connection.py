@@ -9,8 +9,8 @@ import itertools
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, Final
 
 import kombu
@@ -20,9 +20,9 @@ from kombu.utils.url import maybe_sanitize_url
 from celeriac.brokers.base import BrokerAccessError, BrokerError, BrokerLostError
 
 __all__ = [
+    "BrokerErrors",
     "ConnectionMaker",
     "abandon",
-    "broker_errors",
     "connection_errors",
     "display_url",
     "is_amqp",
@@ -201,26 +201,47 @@ def _known(connection: Any) -> tuple[type[BaseException], ...]:
     return (*connection.connection_errors, *connection.channel_errors, OSError, OperationalError)
 
 
-@contextmanager
-def broker_errors(
-    connection: Callable[[], Any], doing: str, *, declaring: bool = False
-) -> Iterator[None]:
-    """Let nothing out but `BrokerError`.
+class BrokerErrors:
+    """A context that lets nothing out but `BrokerError`; stateless, so that one serves every call of a kind.
 
     Args:
         connection: Returns the kombu connection in use, or `None`.
         doing: For the message: what was tried.
         declaring: A refusal now concerns the configuration (credentials, virtual host, declarations); at other
             times a closed channel is like a lost connection.
+        on_error: Called before an error leaves.
     """
-    try:
-        yield
-    except BrokerError:
-        raise
-    except Exception as exc:
-        if declaring and _reply_code(exc) in _REFUSED_CODES:
-            raise BrokerAccessError(f"{doing}: {exc}") from exc
-        if not isinstance(exc, _known(connection())):
+
+    __slots__ = ("_connection", "_declaring", "_doing", "_on_error")
+
+    def __init__(
+        self,
+        connection: Callable[[], Any],
+        doing: str,
+        *,
+        declaring: bool = False,
+        on_error: Callable[[], None] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._doing = doing
+        self._declaring = declaring
+        self._on_error = on_error
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if exc is None or not isinstance(exc, Exception):
+            return
+        if self._on_error is not None:
+            self._on_error()
+        if isinstance(exc, BrokerError):
+            return
+        if self._declaring and _reply_code(exc) in _REFUSED_CODES:
+            raise BrokerAccessError(f"{self._doing}: {exc}") from exc
+        if not isinstance(exc, _known(self._connection())):
             # The client library broke down on what came in; a new connection is a new chance.
-            logger.exception("Unexpected error while %s", doing)
-        raise BrokerLostError(f"{doing}: {exc!r}") from exc
+            logger.error("Unexpected error while %s", self._doing, exc_info=exc)
+        raise BrokerLostError(f"{self._doing}: {exc!r}") from exc

@@ -31,9 +31,9 @@ from celeriac.brokers.base import (
 )
 from celeriac.brokers.kombu_amqp import AmqpConsumer
 from celeriac.brokers.kombu_connection import (
+    BrokerErrors,
     ConnectionMaker,
     abandon,
-    broker_errors,
     display_url,
     is_amqp,
 )
@@ -202,7 +202,7 @@ class KombuSideChannel(SideChannel):
     def connect(self) -> None:
         """Connect, declare the event exchange and the mailbox, listen."""
         self.disconnect()
-        with broker_errors(lambda: None, f"connecting to {self.display_url}", declaring=True):
+        with BrokerErrors(lambda: None, f"connecting to {self.display_url}", declaring=True):
             connection = self._maker.open()
         self._connection = connection
         self._is_lost = False
@@ -282,7 +282,7 @@ class KombuSideChannel(SideChannel):
     @contextmanager
     def _errors(self, doing: str, *, declaring: bool = False) -> Iterator[None]:
         try:
-            with broker_errors(lambda: self._connection, doing, declaring=declaring):
+            with BrokerErrors(lambda: self._connection, doing, declaring=declaring):
                 yield
         except BrokerError:
             self._is_lost = True

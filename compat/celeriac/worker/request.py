@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 from typing import TypeAlias
 
 from celeriac.worker.actions import (
@@ -126,10 +127,12 @@ _DISCARD = Reject(requeue=False)
 _GIVE_BACK = Reject(requeue=True)
 
 
+@lru_cache(maxsize=4096)
 def step(state: RequestState, event: Input, policy: Policy) -> _Result:
     """Return the next state and what to do, in order.
 
-    An input that makes no sense in a phase (a late answer for an ended request, say) changes nothing.
+    An input that makes no sense in a phase (a late answer for an ended request, say) changes nothing. There are few
+    states and inputs and no effects, so each answer is worked out once.
     """
     handler = _TABLE.get((state.phase, event))
     return handler(state, policy) if handler is not None else (state, ())
