@@ -152,7 +152,7 @@ def fail_task(app: Celery, failed: FailedTask, *, store: bool, eager: bool = Fal
         store: Whether the FAILURE document is wanted (results may be ignored).
         eager: Nothing but errbacks follows an eager call.
     """
-    exc, request = failed.einfo.exception, failed.request
+    exc, request, backend = failed.einfo.exception, failed.request, failed.task.backend
     if store:
         with _Guard(failed.task_id, "storing the failure"):
             _store_failure(app, failed, exc)
@@ -162,7 +162,8 @@ def fail_task(app: Celery, failed: FailedTask, *, store: bool, eager: bool = Fal
                 return_chord_part(app, failed.task, request, failed.task_id, State.FAILURE, exc)
         for step in pending_steps(request.chain):
             with _Guard(failed.task_id, f"failing the pending step {step.task_id}"):
-                _fail_step(app, failed.task, step, exc, failed.stored_traceback)
+                value = _stored_value(backend, State.FAILURE, exc)
+                _fail_step(app, backend, step, value, failed.stored_traceback)
     _run_errbacks(
         app,
         request.errbacks,
@@ -201,10 +202,9 @@ def _store_failure(app: Celery, failed: FailedTask, exc: BaseException) -> None:
 
 
 def _fail_step(
-    app: Celery, task: Any, step: PendingStep, exc: BaseException, traceback: str | None
+    app: Celery, backend: ResultBackend, step: PendingStep, value: Any, traceback: str | None
 ) -> None:
-    backend = task.backend
-    value = _stored_value(backend, State.FAILURE, exc)
+    """Store FAILURE for a task that will never run; inside a chord's header it counts as a failed part."""
     backend.store(
         ResultMeta(
             task_id=step.task_id,
@@ -212,6 +212,7 @@ def _fail_step(
             result=value,
             traceback=traceback,
             date_done=app.now(),
+            group_id=step.group,
         ),
         reply_to=step.reply_to,
         correlation_id=step.task_id,
@@ -336,25 +337,7 @@ def fail_signature(
     value = _stored_value(backend, State.FAILURE, exc)
     for step in steps_of(signature):
         with _Guard(step.task_id, "failing the chord body"):
-            backend.store(
-                ResultMeta(
-                    task_id=step.task_id,
-                    status=State.FAILURE,
-                    result=value,
-                    traceback=traceback,
-                    date_done=app.now(),
-                    group_id=step.group,
-                ),
-                reply_to=step.reply_to,
-                correlation_id=step.task_id,
-            )
-            if step.chord and step.group:
-                # A chord inside another chord's header: its failure is the outer chord's part.
-                _count_part(
-                    app, backend, step.chord, step.group,
-                    ChordPart(step.task_id, State.FAILURE, value, step.group_index),
-                    parent_id=step.task_id, root_id=None,
-                )  # fmt: skip
+            _fail_step(app, backend, step, value, traceback)
     for task_id, errbacks in _errbacks_of(signature):
         _run_errbacks(
             app, errbacks, task_id, task_id, _stand_in(signature, task_id), exc, traceback
