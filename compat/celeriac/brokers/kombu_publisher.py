@@ -214,7 +214,9 @@ class KombuPublisher(Publisher):
                 abandon(link.connection)
                 if was_fresh:
                     raise _UnreachableError(exc) from exc
-                # The connection had idled and its end went unnoticed: that is no failed attempt yet.
+                # The connection had idled and its end went unnoticed: that is no failed attempt yet. Whatever else
+                # idles is likely to be as dead, and each would cost its own time-out.
+                self._abandon_idle()
                 continue
             except BaseException:
                 # Whatever it was (a refused declaration closes the channel), the connection may be half used.
@@ -243,6 +245,14 @@ class KombuPublisher(Publisher):
                 error = exc
         assert error is not None
         raise _UnreachableError(error) from error
+
+    def _abandon_idle(self) -> None:
+        while True:
+            try:
+                link = self._idle.pop()
+            except IndexError:
+                return
+            abandon(link.connection)
 
     def _give_back(self, link: _Link) -> None:
         if self._limit:

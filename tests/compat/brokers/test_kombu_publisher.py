@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from kombu.exceptions import OperationalError
@@ -110,3 +111,31 @@ def test_a_timeout_in_the_policy_bounds_all_attempts(make_site: Callable[[str], 
         publisher.publish(a_message(), routing_key="x", retry_policy=policy)
     assert time.monotonic() - began >= 0.3
     assert site.kind == "redis"
+
+
+def test_after_one_dead_idle_connection_the_others_are_not_tried(
+    make_site: Callable[[str], Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = a_queue()
+    site = make_site("redis")
+    publisher: Any = site.publisher()
+    links = [publisher._take() for _ in range(3)]
+    tried: list[object] = []
+    alive = type(links[0]).send
+
+    def send_unless_dead(link: Any, *args: Any) -> None:
+        if link in links:
+            tried.append(link)
+            raise ConnectionResetError("gone")
+        alive(link, *args)
+
+    monkeypatch.setattr(type(links[0]), "send", send_unless_dead)
+    for link in links:
+        link.fresh = False
+        publisher._give_back(link)
+    send(publisher, queue, 1)
+    assert len(tried) == 1
+    broker = site.consuming(queue)
+    got = receive(broker, 1)
+    assert ids(got) == ["1"]
+    broker.ack(tags(got))
