@@ -26,6 +26,7 @@ from celeriac.worker.connection import Reconnector
 from celeriac.worker.delivery import Hooks, Request, Unreadable, read_delivery
 from celeriac.worker.holds import Holds
 from celeriac.worker.payload import MarkRevoked, SettlePayload, worker_lost
+from celeriac.worker.rates import RateLimiter
 from celeriac.worker.request import Input, Phase, step
 from celeriac.worker.service import Service
 from celeriac.worker.waiter import Waiter
@@ -65,6 +66,7 @@ class Loop:
         observer: Told of every task on its way; None, as long as nobody wants to know, costs nothing.
         services: Whatever else lives in this loop.
         totals: Tasks taken by the pool so far, by name.
+        limiter: Keeps back tasks of limited types; None while there are none.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Loop:
         self.observer: Hooks | None = None
         self.services: list[Service] = []
         self.totals: Counter[str] = Counter()
+        self.limiter: RateLimiter | None = None
         self._holds: Holds[Request] = Holds()
         self._ready: deque[Request] = deque()
         self._ended: OrderedDict[tuple[str, int], actions.Ack | actions.Reject] = OrderedDict()
@@ -193,8 +196,10 @@ class Loop:
     def discard_revoked(self, ids: Container[str]) -> None:
         """Discard what waits for a slot under one of these ids; what waits for its eta is discarded when due."""
         for request in list(self.requests.values()):
-            if request.state.phase is Phase.READY and request.id in ids:
+            if request.state.phase in (Phase.READY, Phase.LIMITED) and request.id in ids:
                 self._discard(request, "revoked")
+        if self.limiter is not None:
+            self.limiter.prune()
 
     def mark_revoked(self, ids: tuple[str, ...]) -> None:
         """Have REVOKED stored for ids that have not begun."""
@@ -205,6 +210,15 @@ class Loop:
         request.terminated = signum
         if not self.pool.terminate(request.number, signum):
             request.terminated = None
+
+    def limit_rate(self, name: str, rate: float) -> None:
+        """Start tasks of one type no more often than `rate` per second; 0: as they come."""
+        if self.limiter is None:
+            if not rate:
+                return
+            self.limiter = RateLimiter({}, self.clock, self.release)
+            self.services.append(self.limiter)
+        self.limiter.limit(name, rate)
 
     def add_queue(self, queue: Any) -> None:
         """Consume one more queue, which exists already, now and after every reconnection."""
@@ -288,6 +302,8 @@ class Loop:
             self.feed(request, Input.DISCONNECTED)
         self._holds.clear()
         self._ready.clear()
+        if self.limiter is not None:
+            self.limiter.prune()
         self.reconnector.lost(self.clock.monotonic())
 
     def flush(self) -> None:
@@ -409,8 +425,15 @@ class Loop:
         if isinstance(decision, intake.Hold):
             request.until = decision.until
             self.feed(request, Input.HOLD)
-        else:
+        elif self.limiter is None or self.limiter.admits(request):
             self.feed(request, Input.RUN)
+        else:
+            self.feed(request, Input.LIMIT)
+
+    def release(self, request: Request) -> None:
+        """Let a request run whose rate limit allows it now."""
+        self.feed(request, Input.RUN)
+        self._turn_again = True
 
     # -- pool -----------------------------------------------------------------------------------------------------
 

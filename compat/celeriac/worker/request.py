@@ -43,6 +43,8 @@ class Phase(Enum):
     ARRIVED = "arrived"
     HELD = "held"
     """Waiting for its eta."""
+    LIMITED = "limited"
+    """Waiting for its task's rate limit."""
     READY = "ready"
     """Waiting for a free slot."""
     SUBMITTED = "submitted"
@@ -60,6 +62,8 @@ class Input(Enum):
     """Intake: run it now."""
     HOLD = "hold"
     """Intake: eta in the future."""
+    LIMIT = "limit"
+    """Intake: its task starts no more often than this for now."""
     DISCARD = "discard"
     """Intake: revoked or expired."""
     UNKNOWN = "unknown"
@@ -209,6 +213,7 @@ def _adopted(state: RequestState, policy: Policy) -> _Result:
 _TABLE: dict[tuple[Phase, Input], Callable[[RequestState, Policy], _Result]] = {
     (Phase.ARRIVED, Input.RUN): _to(Phase.READY, Queue()),
     (Phase.ARRIVED, Input.HOLD): _to(Phase.HELD, Hold()),
+    (Phase.ARRIVED, Input.LIMIT): _to(Phase.LIMITED),
     (Phase.ARRIVED, Input.DISCARD): _settle(Settlement.REVOKED, lambda p: _ACK),
     (Phase.ARRIVED, Input.UNKNOWN): _settle(Settlement.UNKNOWN, lambda p: _DISCARD),
     (Phase.ARRIVED, Input.INVALID): _settle(Settlement.INVALID, lambda p: _DISCARD),
@@ -216,9 +221,14 @@ _TABLE: dict[tuple[Phase, Input], Callable[[RequestState, Policy], _Result]] = {
     (Phase.ARRIVED, Input.DROPPED): _end_with(_ACK),
     (Phase.HELD, Input.RUN): _to(Phase.READY, Queue()),
     (Phase.HELD, Input.HOLD): _to(Phase.HELD, Hold()),
+    (Phase.HELD, Input.LIMIT): _to(Phase.LIMITED),
     (Phase.HELD, Input.DISCARD): _settle(Settlement.REVOKED, lambda p: _ACK),
     (Phase.HELD, Input.DISCONNECTED): _end_with(None),
     (Phase.HELD, Input.STOPPING): _end_with(_GIVE_BACK),
+    (Phase.LIMITED, Input.RUN): _to(Phase.READY, Queue()),
+    (Phase.LIMITED, Input.DISCARD): _settle(Settlement.REVOKED, lambda p: _ACK),
+    (Phase.LIMITED, Input.DISCONNECTED): _end_with(None),
+    (Phase.LIMITED, Input.STOPPING): _end_with(_GIVE_BACK),
     (Phase.READY, Input.SLOT): _to(Phase.SUBMITTED, Start()),
     (Phase.READY, Input.DISCARD): _settle(Settlement.REVOKED, lambda p: _ACK),
     (Phase.READY, Input.DISCONNECTED): _end_with(None),

@@ -31,6 +31,7 @@ from celeriac.worker.heart import DEFAULT_INTERVAL_S, Heart
 from celeriac.worker.loop import Loop
 from celeriac.worker.nodename import node_name
 from celeriac.worker.payload import SettlePayload
+from celeriac.worker.rates import parse_rate
 from celeriac.worker.remote.panel import Dispatcher
 from celeriac.worker.remote.state import ControlState
 from celeriac.worker.request import Phase
@@ -163,6 +164,7 @@ class Worker:
             revoked=self.revoked,
             waiter=waiter,
         )
+        self._limit_rates(self.loop)
         self.loop.services.append(self._make_side_service(self.loop, side, accept))
         self.shutdown.install()
         waiter.watch_signals()
@@ -215,6 +217,18 @@ class Worker:
         signals.worker_shutting_down.send(
             sender=self.hostname, sig=name, how=how, exitcode=exitcode
         )
+
+    def _limit_rates(self, loop: Loop) -> None:
+        if self.app.conf.worker_disable_rate_limits:
+            return
+        for name, task in self.app.tasks.items():
+            if task.rate_limit:
+                try:
+                    loop.limit_rate(name, parse_rate(task.rate_limit))
+                except (KeyError, TypeError, ValueError) as exc:
+                    raise ImproperlyConfigured(
+                        f"Task {name}: {task.rate_limit!r} is no rate limit, use a number, or N/s, N/m or N/h: {exc!r}"
+                    ) from exc
 
     # -- parts ----------------------------------------------------------------------------------------------------
 

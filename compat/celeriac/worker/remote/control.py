@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celeriac.worker.heart import SOFTWARE
+from celeriac.worker.rates import parse_rate
 from celeriac.worker.remote.registry import NO_REPLY, control_command
 from celeriac.worker.remote.state import ControlState
 from celeriac_protocol.control import error, ok
@@ -43,9 +44,25 @@ def rate_limit(
     state: ControlState, task_name: str, rate_limit: Any, **kwargs: Any
 ) -> dict[str, object]:
     """Tell worker(s) to modify the rate limit for a task by type."""
-    if task_name not in state.app.tasks:
+    try:
+        rate = parse_rate(rate_limit)
+    except ValueError as exc:
+        return error(f"Invalid rate limit string: {exc!r}")
+    task = state.app.tasks.get(task_name)
+    if task is None:
+        logger.error("Rate limit attempt for unknown task %s", task_name)
         return error("unknown task")
-    return error(NotImplementedError("this worker does not apply rate limits"))
+    task.rate_limit = rate_limit
+    if state.app.conf.worker_disable_rate_limits:
+        # Remembered on the task, as Celery does, and without effect.
+        logger.warning("Rate limits are disabled here: worker_disable_rate_limits is on")
+    else:
+        state.loop.limit_rate(task_name, rate)
+    if not rate_limit:
+        logger.info("Rate limits disabled for tasks of type %s", task_name)
+        return ok("rate limit disabled successfully")
+    logger.info("New rate limit for tasks of type %s: %s.", task_name, rate_limit)
+    return ok("new rate limit set successfully")
 
 
 @control_command(
