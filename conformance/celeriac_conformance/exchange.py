@@ -267,7 +267,7 @@ class Deployment:
         self.patience_s = patience_s
         self.options = options or WorkerOptions(queues=QUEUES)
         self.ground: Ground = runtime.open_ground(cell.carrier, name or cell.id)
-        self.journal = Journal(self.ground.journal)
+        self.journal = Journal(self.ground.journal, patience_s)
         self._producers: dict[tuple[tuple[str, object], ...], Producer] = {}
         self._worker: ManagedProcess | None = None
         self._failed_starts = 0

@@ -44,10 +44,16 @@ class Entry:
 
 
 class Journal:
-    """Reads the journal file of one cell; lines are only ever added to it."""
+    """Reads the journal file of one cell; lines are only ever added to it.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        patience_s: How long `wait` waits where a case does not say.
+    """
+
+    def __init__(self, path: Path, patience_s: float = 20.0) -> None:
         self.path = path
+        self.patience_s = patience_s
         self._offset = 0
         self._entries: list[Entry] = []
 
@@ -68,7 +74,7 @@ class Journal:
         self,
         count: int = 1,
         *,
-        timeout_s: float = 20.0,
+        timeout_s: float | None = None,
         check: Callable[[], None] | None = None,
         **wanted: object,
     ) -> list[Entry]:
@@ -77,14 +83,15 @@ class Journal:
         Raises:
             AssertionError: They did not come in time; the message lists what came.
         """
-        deadline = time.monotonic() + timeout_s
+        patience_s = self.patience_s if timeout_s is None else timeout_s
+        deadline = time.monotonic() + patience_s
         while len(found := self.entries(**wanted)) < count:
             if check is not None:
                 check()
             if time.monotonic() > deadline:
                 last = [(entry.event, entry.task, entry.id) for entry in self._entries[-10:]]
                 raise AssertionError(
-                    f"journal: expected {count} entries with {wanted}, found {len(found)} after {timeout_s} s; "
+                    f"journal: expected {count} entries with {wanted}, found {len(found)} after {patience_s} s; "
                     f"the last entries are {last}"
                 )
             time.sleep(_POLL_S)
