@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from celeriac_conformance.drivers import typed_values
-from celeriac_conformance.processes import ManagedProcess
+from celeriac_conformance.runtimes.base import Program
 
 __all__ = ["DriverClient", "DriverError", "DriverProtocolError", "UnsupportedError"]
 
@@ -34,7 +34,7 @@ class DriverProtocolError(RuntimeError):
 class DriverClient:
     """Talks to a running driver process, one request at a time."""
 
-    def __init__(self, process: ManagedProcess) -> None:
+    def __init__(self, process: Program) -> None:
         self.process = process
         self._sequence = 0
         self._buffer = b""

@@ -15,8 +15,13 @@ from celeriac_conformance.driver_client import DriverClient, UnsupportedError
 from celeriac_conformance.forms import Form
 from celeriac_conformance.journal import Entry, Journal
 from celeriac_conformance.matrix import Cell
-from celeriac_conformance.processes import ManagedProcess
-from celeriac_conformance.runtimes.base import CannotSetUpError, Ground, Runtime, WorkerOptions
+from celeriac_conformance.runtimes.base import (
+    CannotSetUpError,
+    Ground,
+    Program,
+    Runtime,
+    WorkerOptions,
+)
 
 __all__ = [
     "ACKS_QUEUE",
@@ -269,13 +274,13 @@ class Deployment:
         self.ground: Ground = runtime.open_ground(cell.carrier, name or cell.id)
         self.journal = Journal(self.ground.journal, patience_s)
         self._producers: dict[tuple[tuple[str, object], ...], Producer] = {}
-        self._worker: ManagedProcess | None = None
+        self._worker: Program | None = None
         self._failed_starts = 0
         self.is_suspect = False
         """Set after a failure: the worker has to prove that it still serves, before the next case uses it."""
 
     @property
-    def worker(self) -> ManagedProcess:
+    def worker(self) -> Program:
         """The cell's worker, started on first use and again after it died or hung."""
         if self._worker is not None and not self._is_serving(self._worker):
             self._worker.stop()
@@ -285,7 +290,7 @@ class Deployment:
         self.is_suspect = False
         return self._worker
 
-    def _is_serving(self, worker: ManagedProcess) -> bool:
+    def _is_serving(self, worker: Program) -> bool:
         if worker.status is not None:
             return False
         if not self.is_suspect:
@@ -296,7 +301,7 @@ class Deployment:
             return False
         return True
 
-    def _start_worker(self) -> ManagedProcess:
+    def _start_worker(self) -> Program:
         if self._failed_starts >= _STARTS:
             raise CannotSetUpError(
                 f"the worker of {self.cell.id} could not be started {_STARTS} times"
@@ -311,7 +316,7 @@ class Deployment:
         return worker
 
     @property
-    def running_worker(self) -> ManagedProcess | None:
+    def running_worker(self) -> Program | None:
         """The cell's worker as it is, dead or alive, without starting one."""
         return self._worker
 
@@ -323,7 +328,7 @@ class Deployment:
             self._producers[key] = Producer(DriverClient(process), patience_s=self.patience_s)
         return self._producers[key]
 
-    def await_ready(self, worker: ManagedProcess, queue: str, timeout_s: float = 60.0) -> None:
+    def await_ready(self, worker: Program, queue: str, timeout_s: float = 60.0) -> None:
         """Wait until a worker serves its queue.
 
         Raises:
@@ -364,7 +369,7 @@ class Exchange:
         self.broker: BrokerTap = deployment.ground.broker
         self.results: ResultTap | None = deployment.ground.results
         self._gates: list[Gate] = []
-        self.processes: list[ManagedProcess] = [self.worker, self.producer.client.process]
+        self.processes: list[Program] = [self.worker, self.producer.client.process]
 
     def producer_with(self, **settings: object) -> Producer:
         """Return a producer whose app has other settings."""
@@ -408,7 +413,7 @@ class Exchange:
             time.sleep(0.05)
 
     @contextmanager
-    def extra_worker(self, options: WorkerOptions) -> Iterator[ManagedProcess]:
+    def extra_worker(self, options: WorkerOptions) -> Iterator[Program]:
         """Run one more worker of the cell's implementation, e.g. with other settings, for one case."""
         deployment = self._deployment
         worker = deployment.runtime.start_worker(self.cell.worker, deployment.ground, options)

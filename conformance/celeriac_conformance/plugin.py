@@ -16,8 +16,8 @@ from celeriac_conformance.exchange import Deployment, Exchange
 from celeriac_conformance.known_failures import KnownFailure, find, read_known_failures, unmatched
 from celeriac_conformance.matrix import Cell, Matrix, MatrixError, read_matrix
 from celeriac_conformance.outcomes import Outcome, Verdicts, decide
-from celeriac_conformance.processes import ManagedProcess, stop_all
-from celeriac_conformance.runtimes.base import CannotSetUpError, Runtime
+from celeriac_conformance.processes import stop_all
+from celeriac_conformance.runtimes.base import CannotSetUpError, Program, Runtime
 from celeriac_conformance.runtimes.process import ProcessRuntime
 
 __all__ = ["ConformancePlugin", "ControlFailedError", "add_options", "deployment", "exchange"]
@@ -323,7 +323,7 @@ def _cell_id(item: pytest.Item) -> str:
     return "" if cell is None else cell.id
 
 
-def _processes_of(item: pytest.Item) -> list[ManagedProcess]:
+def _processes_of(item: pytest.Item) -> list[Program]:
     """Return the programs behind an item's fixtures: whatever they list as `processes`."""
     fixtures = getattr(item, "funcargs", {}).values()
     return [process for value in fixtures for process in getattr(value, "processes", ())]

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 from celeriac_conformance.cases import case
 from celeriac_conformance.exchange import Exchange, Monitored
-from celeriac_conformance.processes import ManagedProcess
-from celeriac_conformance.runtimes.base import WorkerOptions
+from celeriac_conformance.runtimes.base import Program, WorkerOptions
 
 QUEUE = "monitored"
 COMMON = {"type", "hostname", "timestamp", "utcoffset", "pid", "clock"}
@@ -16,7 +15,7 @@ WORKER = {"freq", "active", "processed", "loadavg", "sw_ident", "sw_ver", "sw_sy
 
 
 @contextmanager
-def monitored_worker(exchange: Exchange, *extra: str) -> Iterator[ManagedProcess]:
+def monitored_worker(exchange: Exchange, *extra: str) -> Iterator[Program]:
     """Run a worker that sends task events, with a monitor that listens from before its start."""
     exchange.producer.events()
     options = WorkerOptions(queues=(QUEUE,), name="monitored", extra=extra or ("-E",))

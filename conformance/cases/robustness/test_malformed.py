@@ -12,8 +12,7 @@ from celeriac_conformance.broker_taps import RedisTap
 from celeriac_conformance.cases import case
 from celeriac_conformance.exchange import Deployment, Producer
 from celeriac_conformance.malformed import CORPUS, HELD, Malformed
-from celeriac_conformance.processes import ManagedProcess
-from celeriac_conformance.runtimes.base import WorkerOptions
+from celeriac_conformance.runtimes.base import Program, WorkerOptions
 
 QUEUE = "malformed"
 SETTLE_S = 6.0
@@ -28,7 +27,7 @@ class Victim:
         self.broker = deployment.ground.broker
         self.producer: Producer = deployment.producer()
         self.sent: list[tuple[Malformed, str, str]] = []
-        self.processes: list[ManagedProcess] = []
+        self.processes: list[Program] = []
         self.start()
 
     def start(self) -> None:

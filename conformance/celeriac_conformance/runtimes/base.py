@@ -6,16 +6,51 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Protocol
 
 from celeriac_conformance.broker_taps import BrokerTap, ResultTap
 from celeriac_conformance.matrix import Carrier, Implementation
-from celeriac_conformance.processes import ManagedProcess
 
-__all__ = ["CannotSetUpError", "Ground", "Runtime", "WorkerOptions"]
+__all__ = ["CannotSetUpError", "Ground", "Program", "Runtime", "WorkerOptions"]
 
 
 class CannotSetUpError(RuntimeError):
     """An implementation, server or program could not be made ready: the outcome is *error*, not *failed*."""
+
+
+class Program(Protocol):
+    """A running worker or driver, wherever it runs."""
+
+    name: str
+    """What to call it in messages."""
+
+    @property
+    def pid(self) -> int:
+        """Process id, as the program itself sees it."""
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        """Its standard input; only drivers have one."""
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """Its standard output; only drivers have one."""
+
+    @property
+    def status(self) -> int | None:
+        """Exit status (negative: killed by that signal), or None while it runs."""
+
+    def check(self) -> None:
+        """Raise `ProcessEndedError`, with the end of its log, when the program has ended."""
+
+    def tail(self) -> str:
+        """Return the end of its log, for humans."""
+
+    def signal(self, number: int) -> None:
+        """Send one signal to the program alone."""
+
+    def stop(self, grace_s: float = 10.0) -> int:
+        """Terminate the program and everything it started; return its exit status."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +110,13 @@ class Runtime(ABC):
     @abstractmethod
     def start_worker(
         self, implementation: Implementation, ground: Ground, options: WorkerOptions
-    ) -> ManagedProcess:
+    ) -> Program:
         """Start a worker the way a user would. It may not be ready yet when this returns."""
 
     @abstractmethod
     def start_driver(
         self, implementation: Implementation, ground: Ground, settings: Mapping[str, object]
-    ) -> ManagedProcess:
+    ) -> Program:
         """Start the producer driver, with pipes."""
 
     @abstractmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -14,12 +13,15 @@ from celeriac_conformance.environments import Environments
 from celeriac_conformance.matrix import Carrier, Implementation
 from celeriac_conformance.processes import ManagedProcess
 from celeriac_conformance.runtimes.base import CannotSetUpError, Ground, Runtime, WorkerOptions
+from celeriac_conformance.runtimes.commands import (
+    driver_command,
+    program_environment,
+    worker_command,
+)
 from celeriac_conformance.servers import MissingServerError, RabbitServer, RedisServer
 
 __all__ = ["ProcessRuntime"]
 
-_CHECKOUT = Path(__file__).resolve().parents[3]
-_TASKS = "celeriac_conformance.drivers.tasks"
 _KEEP = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE")
 """All that a program inherits of our environment: a stray CELERY_* variable would change what is tested."""
 
@@ -88,25 +90,7 @@ class ProcessRuntime(Runtime):
     ) -> ManagedProcess:
         self._started += 1
         python = str(self._environments.python(implementation))
-        command = [
-            python,
-            "-m",
-            *(implementation.worker or (implementation.library,)),
-            "-A",
-            _TASKS,
-            "worker",
-            "-l",
-            options.loglevel,
-        ]
-        command += [
-            "-P",
-            options.pool,
-            "-c",
-            str(options.concurrency),
-            "-Q",
-            ",".join(options.queues),
-        ]
-        command += ["-n", f"{options.name}{self._started}@%h", *options.extra]
+        command = worker_command(python, implementation, options, self._started)
         return ManagedProcess(
             f"{implementation.name} worker",
             command,
@@ -122,7 +106,7 @@ class ProcessRuntime(Runtime):
         python = str(self._environments.python(implementation))
         return ManagedProcess(
             f"{implementation.name} producer",
-            [python, "-m", implementation.driver],
+            driver_command(python, implementation),
             log=ground.folder / f"producer-{self._started}.log",
             env=self._child_environment(implementation, ground, settings),
             cwd=ground.folder,
@@ -145,23 +129,9 @@ class ProcessRuntime(Runtime):
     def _child_environment(
         self, implementation: Implementation, ground: Ground, settings: Mapping[str, object]
     ) -> dict[str, str]:
-        roots = (
-            ["conformance"]
-            if implementation.requirements
-            else ["protocol", "compat", "conformance"]
-        )
         return {
             **{name: os.environ[name] for name in _KEEP if name in os.environ},
-            "PYTHONPATH": os.pathsep.join(str(_CHECKOUT / root) for root in roots),
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "CONFORMANCE_LIBRARY": implementation.library,
-            "CONFORMANCE_BROKER_URL": ground.broker_url,
-            "CONFORMANCE_RESULT_BACKEND": ground.backend_url,
-            "CONFORMANCE_SETTINGS": json.dumps(dict(settings)),
-            "CONFORMANCE_JOURNAL": str(ground.journal),
-            # Real Celery warns about running as root unless told; ours has to take the variable as well.
-            "C_FORCE_ROOT": "1",
+            **program_environment(implementation, ground, settings),
         }
 
 
