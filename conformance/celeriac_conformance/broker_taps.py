@@ -14,6 +14,8 @@ from typing import Any
 import kombu.connection
 import redis
 
+from celeriac_conformance.wires import RabbitWire, RedisWire, Wire, WireError
+
 __all__ = ["AmqpTap", "BrokerTap", "RawMessage", "RedisTap", "ResultTap"]
 
 _PRIORITY_SEPARATOR = "\x06\x16"
@@ -71,6 +73,14 @@ class BrokerTap(ABC):
     def close(self) -> None:
         """Give connections back."""
 
+    @abstractmethod
+    def watch(self) -> Wire:
+        """Start to record what crosses the broker.
+
+        Raises:
+            WireError: It does not let itself be watched.
+        """
+
     def wait_unacked(self, queue: str, count: int, timeout_s: float = 10.0) -> int:
         """Wait until `count` messages of a queue are held, and return how many are."""
         deadline = time.monotonic() + timeout_s
@@ -85,6 +95,7 @@ class RedisTap(BrokerTap):
     kind = "redis"
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self.client: Any = redis.Redis.from_url(url)
 
     def push(self, queue: str, message: RawMessage) -> None:
@@ -140,6 +151,9 @@ class RedisTap(BrokerTap):
         held = [json.loads(raw) for raw in self.client.hvals("unacked")]
         return sum(1 for item in held if isinstance(item, list) and item[-1] == queue)
 
+    def watch(self) -> Wire:
+        return RedisWire(self.url)
+
     def close(self) -> None:
         self.client.close()
 
@@ -153,11 +167,19 @@ class AmqpTap(BrokerTap):
     Args:
         url: AMQP URL of the cell's virtual host.
         count_unacked: Asks the node how many messages of a queue are held.
+        switch_tracing_on: Makes the node trace the virtual host; None where nobody may.
     """
 
     kind = "amqp"
 
-    def __init__(self, url: str, count_unacked: Callable[[str], int]) -> None:
+    def __init__(
+        self,
+        url: str,
+        count_unacked: Callable[[str], int],
+        switch_tracing_on: Callable[[], object] | None = None,
+    ) -> None:
+        self.url = url
+        self._switch_tracing_on = switch_tracing_on
         connect: Any = kombu.connection.Connection
         # Confirmed publishing: what the broker refuses has to fail the push, not some later call.
         self._connection = connect(url, transport_options={"confirm_publish": True})
@@ -209,6 +231,11 @@ class AmqpTap(BrokerTap):
     def unacked(self, queue: str) -> int:
         return self._count_unacked(queue)
 
+    def watch(self) -> Wire:
+        if self._switch_tracing_on is None:
+            raise WireError("nobody here may switch tracing on")
+        return RabbitWire(self.url, self._switch_tracing_on)
+
     def close(self) -> None:
         self._connection.release()
 
@@ -219,6 +246,7 @@ class ResultTap:
     prefix = "celery-task-meta-"
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self.client: Any = redis.Redis.from_url(url)
 
     def document(self, task_id: str) -> dict[str, Any] | None:
@@ -250,6 +278,10 @@ class ResultTap:
                     f"no final result of {task_id} after {timeout_s} s; stored: {found}"
                 )
             time.sleep(_POLL_S)
+
+    def watch(self) -> Wire:
+        """Start to record what crosses the store; raises `WireError` as brokers do."""
+        return RedisWire(self.url)
 
     def close(self) -> None:
         """Give connections back."""

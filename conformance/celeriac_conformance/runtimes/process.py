@@ -77,7 +77,12 @@ class ProcessRuntime(Runtime):
                 self._progress("starting RabbitMQ")
                 self._rabbit = RabbitServer().start()
             url = self._rabbit.add_vhost(vhost)
-            return url, AmqpTap(url, lambda queue: _held(self._rabbit, vhost, queue))
+            control = self._rabbit.control
+            return url, AmqpTap(
+                url,
+                lambda queue: _held(self._rabbit, vhost, queue),
+                switch_tracing_on=lambda: control("trace_on", "-p", vhost),
+            )
         raise CannotSetUpError(f"no broker kind {kind!r}: expected redis or rabbitmq")
 
     def _open_redis(self) -> RedisServer:
