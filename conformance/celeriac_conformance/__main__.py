@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from celeriac_conformance import bench
-from celeriac_conformance.environments import Environments, cache_folder
-from celeriac_conformance.matrix import read_matrix
+from celeriac_conformance.environments import Environments, MissingPythonError, cache_folder
+from celeriac_conformance.matrix import Matrix, find_matrix, read_matrix
 from celeriac_conformance.processes import stop_all
 from celeriac_conformance.runtimes.base import CannotSetUpError
 
@@ -23,26 +23,55 @@ def _show(line: str) -> None:
     sys.stdout.flush()
 
 
+def _add_matrix(parser: argparse.ArgumentParser, *, default: str | None) -> None:
+    parser.add_argument(
+        "--matrix",
+        default=default,
+        metavar="default|full|FILE",
+        help="how much of the matrix, or another matrix file, which is taken whole",
+    )
+
+
+def _prepare(matrix: Matrix, tier: str) -> int:
+    """Build what the cells of a tier need; return 1 when a Python was missing."""
+    environments = Environments(cache_folder(), _show)
+    status = 0
+    cells = matrix.select(tier=tier)
+    for implementation in dict.fromkeys(
+        side for cell in cells for side in (cell.producer, cell.worker)
+    ):
+        try:
+            _show(f"{implementation.name}: {environments.python(implementation)}")
+        except MissingPythonError as error:
+            _show(f"unsupported here: {error}")
+            status = 1
+    return status
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m celeriac_conformance", description=__doc__)
-    parser.add_argument("--matrix", type=Path, default=_MATRIX, metavar="FILE")
+    _add_matrix(parser, default=None)
     commands = parser.add_subparsers(dest="command", required=True)
     bench.add_arguments(commands.add_parser("bench", help="compare our worker with real Celery's"))
-    commands.add_parser("cells", help="list the cells of the matrix")
-    commands.add_parser("prepare", help="build the virtual environments the matrix needs")
+    for name, text in (
+        ("cells", "list the cells of the matrix"),
+        ("prepare", "build the virtual environments the matrix needs"),
+    ):
+        # Also after the command, where people look for it first; there it must not undo the one before.
+        _add_matrix(commands.add_parser(name, help=text), default=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
-    matrix = read_matrix(chosen.matrix)
+    path, tier = find_matrix(chosen.matrix, _MATRIX)
+    matrix = read_matrix(path)
     try:
         if chosen.command == "bench":
             return bench.run(chosen, matrix, _show)
         if chosen.command == "cells":
-            for cell in matrix.cells:
-                _show(f"{cell.id}  {'control' if cell.is_control else 'tested'}")
+            for cell in matrix.select(tier=tier):
+                role = "control" if cell.is_control else "tested"
+                _show(f"{cell.id}  {role}  {cell.tier}")
             return 0
-        environments = Environments(cache_folder(), _show)
-        for implementation in matrix.implementations.values():
-            _show(f"{implementation.name}: {environments.python(implementation)}")
+        return _prepare(matrix, tier)
     except CannotSetUpError as error:
         _show(f"cannot set up: {error}")
         return 2

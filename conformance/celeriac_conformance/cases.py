@@ -36,10 +36,22 @@ class Case:
     """Sections of the specification it checks."""
     since: str
     """First Celery version that behaves so; older peers make it unsupported."""
+    until: str | None
+    """Last Celery version that behaves so (with all its patch releases, where it names none)."""
     needs: frozenset[str]
     """Carrier features it cannot do without."""
     has_control: bool
     """False where real Celery is known to fail: then only tested cells run it."""
+
+    def not_in(self, version: str) -> str | None:
+        """Say why a version of Celery does not behave so, or return None when it does."""
+        if version_tuple(version) < version_tuple(self.since):
+            return f"is older than {self.since}"
+        if self.until is not None:
+            last = version_tuple(self.until)
+            if version_tuple(version)[: len(last)] > last:
+                return f"is newer than {self.until}"
+        return None
 
     def id_for(self, parameters: Mapping[str, object]) -> str:
         """Return the id of the case with these parameters."""
@@ -61,6 +73,7 @@ def case(
     *,
     spec: str,
     since: str = "4.0",
+    until: str | None = None,
     needs: Sequence[str] = (),
     control: bool = True,
     each: Mapping[str, Sequence[object]] | None = None,
@@ -71,6 +84,7 @@ def case(
         case_id: ``area/kebab-name``, never to change once published.
         spec: Sections, as ``document#section``, separated by blanks.
         since: First Celery version with this behaviour.
+        until: Last Celery version with it; ``5.5`` means 5.5 with all its patch releases.
         needs: Features of the carrier, as `matrix.toml` names them.
         control: Whether real Celery, as the worker, is expected to pass.
         each: Parameters and their values; every value is a case of its own.
@@ -90,6 +104,7 @@ def case(
                 template=case_id,
                 spec=spec,
                 since=since,
+                until=until,
                 needs=frozenset(needs),
                 has_control=control,
             ),

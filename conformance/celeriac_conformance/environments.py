@@ -16,13 +16,18 @@ from celeriac_conformance.cases import version_tuple
 from celeriac_conformance.matrix import Implementation
 from celeriac_conformance.runtimes.base import CannotSetUpError
 
-__all__ = ["REAL_CELERY_PYTHON", "Environments", "cache_folder"]
+__all__ = ["REAL_CELERY_PYTHON", "Environments", "MissingPythonError", "cache_folder"]
 
 REAL_CELERY_PYTHON = "CELERIAC_REAL_CELERY_PYTHON"
-"""Environment variable that may name a ready interpreter with the pinned Celery."""
+"""Environment variable that may name a ready interpreter: it serves the Celery of the version it has installed."""
 
+_PROBE_TIMEOUT_S = 60
 _BUILD_TIMEOUT_S = 900
 _CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class MissingPythonError(CannotSetUpError):
+    """This machine has no interpreter of the version an implementation is pinned to: it is *unsupported* here."""
 
 
 def cache_folder() -> Path:
@@ -57,27 +62,26 @@ class Environments:
         if not implementation.requirements:
             return Path(sys.executable)
         given = os.environ.get(REAL_CELERY_PYTHON)
-        if given:
-            self._check_version(Path(given), implementation)
+        if (
+            given
+            and implementation.is_reference
+            and self._installed_version(Path(given), implementation) == implementation.version
+        ):
             return Path(given)
         return self._build(implementation)
 
-    def _check_version(self, python: Path, implementation: Implementation) -> None:
+    def _installed_version(self, python: Path, implementation: Implementation) -> str:
         script = f"import {implementation.library}; print({implementation.library}.__version__)"
-        done = self._run([str(python), "-c", script])
-        if done.strip() != implementation.version:
-            raise CannotSetUpError(
-                f"{python}: expected {implementation.library} {implementation.version}, found {done.strip()!r}"
-            )
+        return self._run([str(python), "-c", script]).strip()
 
     def _build(self, implementation: Implementation) -> Path:
-        minimum = implementation.requires_python.removeprefix(">=")
-        if sys.version_info[:2] < version_tuple(minimum):
-            raise CannotSetUpError(
-                f"{implementation.name} needs Python {implementation.requires_python}"
-            )
-        tag = f"py{sys.version_info.major}.{sys.version_info.minor}"
-        text = "\n".join([sys.version, sys.base_prefix, *sorted(implementation.requirements)])
+        base = _interpreter(implementation)
+        # One line, whatever the interpreter prints at start-up.
+        described = self._run(
+            [base, "-c", "import sys; print(sys.version.split()[0], sys.base_prefix)"]
+        ).strip()
+        tag = "py" + ".".join(described.split(".")[:2])
+        text = "\n".join([described, *sorted(implementation.requirements)])
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         # What an environment holds is part of its name: one that another run may be using is never rebuilt.
         place = self._folder / f"{implementation.name}-{tag}-{digest}"
@@ -88,10 +92,14 @@ class Environments:
                 return python
             self._progress(f"building an environment for {implementation.name} in {place}")
             shutil.rmtree(place, ignore_errors=True)
-            self._run([sys.executable, "-m", "venv", str(place)])
+            self._run([base, "-m", "venv", str(place)])
             pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             self._run([*pip, *implementation.requirements])
-            self._check_version(python, implementation)
+            found = self._installed_version(python, implementation)
+            if found != implementation.version:
+                raise CannotSetUpError(
+                    f"{place}: expected {implementation.library} {implementation.version}, found {found!r}"
+                )
             stamp.touch()
             self._progress(f"built the environment for {implementation.name}")
         return python
@@ -116,3 +124,45 @@ class Environments:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise CannotSetUpError(f"{' '.join(command)}: {error}") from error
         return done.stdout
+
+
+def _interpreter(implementation: Implementation) -> str:
+    """Find the Python that an implementation is pinned to: on PATH, or among pyenv's versions."""
+    wanted = implementation.python
+    if wanted is None:
+        minimum = implementation.requires_python.removeprefix(">=")
+        if sys.version_info[:2] < version_tuple(minimum):
+            raise MissingPythonError(
+                f"{implementation.name} needs Python {implementation.requires_python}"
+            )
+        return sys.executable
+    found = next((python for python in _candidates(wanted) if _runs(python, wanted)), None)
+    if found is None:
+        raise MissingPythonError(
+            f"{implementation.name} needs Python {wanted}: neither PATH nor pyenv has it"
+        )
+    return found
+
+
+def _candidates(wanted: str) -> Iterator[str]:
+    if sys.version_info[:2] == version_tuple(wanted):
+        yield sys.executable
+    on_path = shutil.which(f"python{wanted}")
+    if on_path is not None:
+        yield on_path
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    installed = root.glob(f"versions/{wanted}.*/bin/python")
+    yield from (str(python) for python in sorted(installed, reverse=True))
+
+
+def _runs(python: str, wanted: str) -> bool:
+    """Say whether it is the version its name says: pyenv's shims also stand for versions that are not installed."""
+    script = "import sys; print('%d.%d' % sys.version_info[:2])"
+    done = subprocess.run(
+        [python, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_PROBE_TIMEOUT_S,
+    )
+    return done.returncode == 0 and done.stdout.strip() == wanted

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["Carrier", "Cell", "Implementation", "Matrix", "MatrixError", "read_matrix"]
+__all__ = [
+    "TIERS",
+    "Carrier",
+    "Cell",
+    "Implementation",
+    "Matrix",
+    "MatrixError",
+    "find_matrix",
+    "read_matrix",
+]
+
+TIERS = ("default", "full")
+"""Sizes of the matrix: what runs for each change, and everything."""
 
 _T = TypeVar("_T")
 
@@ -29,11 +41,18 @@ class Implementation:
     """Module of the program that drives it as a producer."""
     version: str | None = None
     """Exact version, or None for the one of this checkout."""
+    python: str | None = None
+    """Python it runs in, as ``major.minor``; None means the one that runs the suite."""
     requires_python: str = ">=3.11"
     worker: tuple[str, ...] = ()
     """Module (and its first arguments) to run as the worker; the library itself by default."""
     requirements: tuple[str, ...] = ()
     """What its virtual environment holds; none means it runs in the suite's own interpreter."""
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is Celery itself, which everybody else is measured against."""
+        return self.library == "celery"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +84,10 @@ class Cell:
     producer: Implementation
     worker: Implementation
     carrier: Carrier
+    reference: str
+    """Implementation that has to pass a case on both sides before the case says anything about this cell."""
     is_control: bool = False
+    tier: str = "default"
 
     @property
     def id(self) -> str:
@@ -74,8 +96,8 @@ class Cell:
 
     @property
     def control_key(self) -> tuple[str, str]:
-        """What a cell shares with its control: the producer and the carrier."""
-        return (self.producer.name, self.carrier.name)
+        """What a cell shares with its control: the reference and the carrier."""
+        return (self.reference, self.carrier.name)
 
 
 @dataclass(frozen=True)
@@ -86,21 +108,31 @@ class Matrix:
     carriers: Mapping[str, Carrier]
     cells: tuple[Cell, ...]
 
-    def select(self, patterns: Sequence[str] = (), *, control: str = "run") -> tuple[Cell, ...]:
-        """Choose the cells to run, controls first.
+    def of_tier(self, tier: str) -> tuple[Cell, ...]:
+        """Return the cells of a tier, with those of the smaller ones."""
+        return tuple(cell for cell in self.cells if TIERS.index(cell.tier) <= TIERS.index(tier))
+
+    def select(
+        self, patterns: Sequence[str] = (), *, control: str = "run", tier: str = "full"
+    ) -> tuple[Cell, ...]:
+        """Choose the cells to run, each control before the cells it controls.
 
         Args:
-            patterns: Patterns over cell ids; none means every cell. Controls of chosen cells come along by themselves.
+            patterns: Patterns over cell ids; none means every cell of the tier. Controls of chosen cells come along by
+                themselves.
             control: ``run`` (controls as well), ``skip`` (tested cells only) or ``only`` (controls only).
+            tier: ``default`` or ``full``: how much of the matrix there is to choose from.
 
         Raises:
             MatrixError: A pattern matches no cell.
         """
+        offered = self.of_tier(tier)
         for pattern in patterns:
-            if not any(fnmatchcase(cell.id, pattern) for cell in self.cells):
-                known = ", ".join(cell.id for cell in self.cells)
-                raise MatrixError(f"--cells: {pattern!r} matches no cell; there are {known}")
-        named = [cell for cell in self.cells if _matches(cell.id, patterns)]
+            if not any(fnmatchcase(cell.id, pattern) for cell in offered):
+                known = ", ".join(cell.id for cell in offered)
+                more = "" if tier == "full" else " (and more with --matrix full)"
+                raise MatrixError(f"--cells: {pattern!r} matches no cell; there are {known}{more}")
+        named = [cell for cell in offered if _matches(cell.id, patterns)]
         keys = {cell.control_key for cell in named if not cell.is_control}
         controls = [
             cell
@@ -110,11 +142,34 @@ class Matrix:
         tested = [cell for cell in named if not cell.is_control]
         if control == "only":
             return tuple(controls)
-        return tuple(tested if control == "skip" else [*controls, *tested])
+        if control == "skip":
+            return tuple(tested)
+        # A control right before its cells: whoever watches a long run sees verdicts early.
+        order = {
+            key: number for number, key in enumerate(dict.fromkeys(c.control_key for c in named))
+        }
+        return tuple(
+            sorted(
+                [*controls, *tested],
+                key=lambda cell: (order.get(cell.control_key, -1), not cell.is_control),
+            )
+        )
 
 
 def _matches(cell_id: str, patterns: Sequence[str]) -> bool:
     return not patterns or any(fnmatchcase(cell_id, pattern) for pattern in patterns)
+
+
+def find_matrix(named: str | None, ours: Path) -> tuple[Path, str]:
+    """Return the file and the tier that ``--matrix`` names.
+
+    Args:
+        named: ``default``, ``full`` or a file, which is taken whole; None is ``default``.
+        ours: The matrix file of this suite.
+    """
+    if named is None or named in TIERS:
+        return ours, named or "default"
+    return Path(named), "full"
 
 
 def read_matrix(path: Path) -> Matrix:
@@ -152,6 +207,7 @@ def read_matrix(path: Path) -> Matrix:
         for entry in data.get("cells", [])
         for cell in _expand(entry, implementations, carriers, path)
     )
+    cells = (*cells, *_missing_controls(cells, implementations))
     ids = [cell.id for cell in cells]
     for cell_id in ids:
         if ids.count(cell_id) > 1:
@@ -177,17 +233,53 @@ def _expand(
     carriers: Mapping[str, Carrier],
     path: Path,
 ) -> Iterable[Cell]:
-    role = entry.get("role", "tested")
-    if role not in ("tested", "control"):
-        raise MatrixError(
-            f"{path.name}: [[cells]] role: expected tested or control, found {role!r}"
-        )
+    unknown = set(entry) - {"role", "tier", "control", "producers", "workers", "carriers"}
+    if unknown:
+        raise MatrixError(f"{path.name}: [[cells]]: unknown keys {sorted(unknown)}")
+    role = _one_of(entry, "role", ("tested", "control"), path)
+    tier = _one_of(entry, "tier", TIERS, path)
+    control = entry.get("control")
+    if control is not None and control not in implementations:
+        raise MatrixError(f"{path.name}: [[cells]] control: no such name {control!r}")
     for producer in _named(entry, "producers", implementations, path):
         for worker in _named(entry, "workers", implementations, path):
             for carrier in _named(entry, "carriers", carriers, path):
                 yield Cell(
-                    producer=producer, worker=worker, carrier=carrier, is_control=role == "control"
+                    producer=producer,
+                    worker=worker,
+                    carrier=carrier,
+                    reference=str(control or _reference(producer, worker).name),
+                    is_control=role == "control",
+                    tier=tier,
                 )
+
+
+def _reference(producer: Implementation, worker: Implementation) -> Implementation:
+    """Return the side that is Celery; the producer where none is, or both are."""
+    return worker if worker.is_reference and not producer.is_reference else producer
+
+
+def _missing_controls(
+    cells: Sequence[Cell], implementations: Mapping[str, Implementation]
+) -> Iterable[Cell]:
+    """Make the control of every cell that has Celery for a reference, where the file does not."""
+    present = {cell.control_key for cell in cells if cell.is_control}
+    wanted: dict[tuple[str, str], Cell] = {}
+    for cell in sorted(cells, key=lambda cell: TIERS.index(cell.tier)):
+        if implementations[cell.reference].is_reference and cell.control_key not in present:
+            wanted.setdefault(cell.control_key, cell)
+    for cell in wanted.values():
+        reference = implementations[cell.reference]
+        yield replace(cell, producer=reference, worker=reference, is_control=True)
+
+
+def _one_of(entry: Mapping[str, object], key: str, values: Sequence[str], path: Path) -> str:
+    value = entry.get(key, values[0])
+    if value not in values:
+        raise MatrixError(
+            f"{path.name}: [[cells]] {key}: expected {' or '.join(values)}, found {value!r}"
+        )
+    return str(value)
 
 
 def _named(entry: Mapping[str, object], key: str, known: Mapping[str, _T], path: Path) -> list[_T]:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from celeriac_conformance.cases import CASE_ATTRIBUTE, Case, version_tuple
+from celeriac_conformance.cases import CASE_ATTRIBUTE, Case
 from celeriac_conformance.driver_client import UnsupportedError
-from celeriac_conformance.environments import Environments, cache_folder
+from celeriac_conformance.environments import Environments, MissingPythonError, cache_folder
 from celeriac_conformance.exchange import Deployment, Exchange
 from celeriac_conformance.known_failures import KnownFailure, find, read_known_failures, unmatched
-from celeriac_conformance.matrix import Cell, Matrix, MatrixError, read_matrix
+from celeriac_conformance.matrix import Cell, Matrix, MatrixError, find_matrix, read_matrix
 from celeriac_conformance.outcomes import Outcome, Verdicts, decide
 from celeriac_conformance.processes import stop_all
 from celeriac_conformance.runtimes.base import CannotSetUpError, Program, Runtime
@@ -44,7 +44,12 @@ def add_options(parser: pytest.Parser) -> None:
         choices=("run", "skip", "only"),
         help="run real Celery against itself first (run, default), not at all (skip), or nothing else (only)",
     )
-    options.addoption("--matrix", default=None, metavar="FILE", help="another matrix file")
+    options.addoption(
+        "--matrix",
+        default=None,
+        metavar="default|full|FILE",
+        help="how much of the matrix (default: default), or another matrix file, which is taken whole",
+    )
     options.addoption(
         "--known-failures", default=None, metavar="FILE", help="another list of known failures"
     )
@@ -68,11 +73,13 @@ class ConformancePlugin:
     def __init__(self, config: pytest.Config, root: Path) -> None:
         self.config = config
         self.root = root
-        given = config.getoption("--matrix")
+        path, self.tier = find_matrix(config.getoption("--matrix"), root / "matrix.toml")
         try:
-            self.matrix: Matrix = read_matrix(Path(given) if given else root / "matrix.toml")
+            self.matrix: Matrix = read_matrix(path)
             patterns = [part for part in config.getoption("--cells").split(",") if part]
-            self.cells = self.matrix.select(patterns, control=config.getoption("--control"))
+            self.cells = self.matrix.select(
+                patterns, control=config.getoption("--control"), tier=self.tier
+            )
         except MatrixError as error:
             raise pytest.UsageError(str(error)) from error
         accepted = config.getoption("--known-failures")
@@ -126,7 +133,9 @@ class ConformancePlugin:
         described: Case | None = getattr(metafunc.function, CASE_ATTRIBUTE, None)
         if described is None:
             return
-        area_cells = [cell for cell in self.cells if described.has_control or not cell.is_control]
+        area_cells = [
+            cell for cell in self.cells if described.has_control or not cell.worker.is_reference
+        ]
         metafunc.parametrize(
             "deployment", area_cells, ids=lambda cell: cell.id, indirect=True, scope="session"
         )
@@ -199,8 +208,11 @@ class ConformancePlugin:
     def check_set_up(self, cell: Cell) -> None:
         """Raise what kept a cell's implementations from being made ready."""
         for implementation in (cell.producer, cell.worker):
-            if implementation.name in self._setup_errors:
-                raise self._setup_errors[implementation.name]
+            error = self._setup_errors.get(implementation.name)
+            if isinstance(error, MissingPythonError):
+                pytest.skip(str(error))
+            if error is not None:
+                raise error
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -212,19 +224,25 @@ class ConformancePlugin:
         if missing:
             pytest.skip(f"{cell.carrier.name} offers no {', '.join(sorted(missing))}")
         for implementation in (cell.producer, cell.worker):
-            if implementation.version and version_tuple(implementation.version) < version_tuple(
-                described.since
-            ):
-                pytest.skip(f"{implementation.name} is older than {described.since}")
-        if cell.is_control:
-            return
+            if implementation.is_reference and implementation.version:
+                reason = described.not_in(implementation.version)
+                if reason is not None:
+                    pytest.skip(f"{implementation.name} {reason}")
+        if not cell.is_control:
+            self._check_control(case_id, cell)
+
+    def _check_control(self, case_id: str, cell: Cell) -> None:
+        """Let a case run only where Celery with itself passes it, or was not asked."""
         for control in self.cells:
-            if control.is_control and control.control_key == cell.control_key:
-                outcome = self.verdicts.of(case_id, control.id)
-                if outcome in (Outcome.FAILED, Outcome.ERROR):
-                    raise ControlFailedError(
-                        f"{case_id} {outcome} in {control.id}: the case proves nothing"
-                    )
+            if not control.is_control or control.control_key != cell.control_key:
+                continue
+            outcome = self.verdicts.of(case_id, control.id)
+            if outcome in (Outcome.FAILED, Outcome.ERROR):
+                raise ControlFailedError(
+                    f"{case_id} {outcome} in {control.id}: the case proves nothing"
+                )
+            if outcome in (Outcome.KNOWN, Outcome.UNSUPPORTED):
+                pytest.skip(f"{case_id} {outcome} in {control.id}: the case proves nothing")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from celeriac_conformance.matrix import MatrixError, read_matrix
+from celeriac_conformance.matrix import MatrixError, find_matrix, read_matrix
 from tests.conformance.helpers import CHECKOUT, matrix_text
 
 OURS = CHECKOUT / "conformance" / "matrix.toml"
@@ -19,15 +19,44 @@ def read(tmp_path: Path, text: str) -> object:
     return read_matrix(path)
 
 
-def test_the_ids_of_our_cells_are_stable() -> None:
-    assert [cell.id for cell in read_matrix(OURS).cells] == [
-        "celery-5.7.0.to.celeriac-redis",
-        "celery-5.7.0.to.celeriac-rabbitmq",
-        "celery-5.7.0.to.celeriac-rabbitmq-redis",
-        "celery-5.7.0.to.celery-5.7.0-redis",
-        "celery-5.7.0.to.celery-5.7.0-rabbitmq",
-        "celery-5.7.0.to.celery-5.7.0-rabbitmq-redis",
+CARRIERS = ("redis", "rabbitmq", "rabbitmq-redis")
+VERSIONS = ("4.4.7", "5.0.5", "5.2.7", "5.3.6", "5.4.0", "5.5.3", "5.6.3", "5.7.0")
+
+
+def test_the_ids_of_our_default_cells_are_stable() -> None:
+    expected = [
+        cell_id
+        for carrier in CARRIERS
+        for cell_id in (
+            f"celery-5.7.0.to.celery-5.7.0-{carrier}",
+            f"celery-5.7.0.to.celeriac-{carrier}",
+            f"celeriac.to.celery-5.7.0-{carrier}",
+        )
     ]
+    found = [cell.id for cell in read_matrix(OURS).select(tier="default")]
+    assert set(expected) <= set(found)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_full_matrix_has_every_version_in_both_directions_with_its_control(
+    version: str,
+) -> None:
+    cells = {cell.id: cell for cell in read_matrix(OURS).select()}
+    for carrier in CARRIERS:
+        control = cells[f"celery-{version}.to.celery-{version}-{carrier}"]
+        assert control.is_control
+        for tested in (
+            cells[f"celery-{version}.to.celeriac-{carrier}"],
+            cells[f"celeriac.to.celery-{version}-{carrier}"],
+        ):
+            assert not tested.is_control
+            assert tested.control_key == control.control_key
+
+
+def test_celeriac_with_itself_is_judged_by_the_celery_it_names() -> None:
+    cells = {cell.id: cell for cell in read_matrix(OURS).select()}
+    cell, control = cells["celeriac.to.celeriac-redis"], cells["celery-5.7.0.to.celery-5.7.0-redis"]
+    assert cell.control_key == control.control_key
 
 
 def test_every_requirement_is_pinned_exactly() -> None:
@@ -36,7 +65,7 @@ def test_every_requirement_is_pinned_exactly() -> None:
 
 
 def test_controls_come_first_and_along_with_the_cells_they_control() -> None:
-    chosen = read_matrix(OURS).select(["*.to.celeriac-redis"])
+    chosen = read_matrix(OURS).select(["*.to.celeriac-redis"], tier="default")
     assert [cell.id for cell in chosen] == [
         "celery-5.7.0.to.celery-5.7.0-redis",
         "celery-5.7.0.to.celeriac-redis",
@@ -44,12 +73,26 @@ def test_controls_come_first_and_along_with_the_cells_they_control() -> None:
 
 
 @pytest.mark.parametrize(
-    ("control", "controls", "tested"), [("run", 3, 3), ("skip", 0, 3), ("only", 3, 0)]
+    ("control", "controls", "tested"), [("run", 1, 2), ("skip", 0, 2), ("only", 1, 0)]
 )
 def test_controls_can_be_left_out_or_run_alone(control: str, controls: int, tested: int) -> None:
-    chosen = read_matrix(OURS).select(control=control)
+    chosen = read_matrix(OURS).select(
+        ["celery-5.7.0.to.celeriac-redis", "celeriac.to.celery-5.7.0-redis"], control=control
+    )
     assert sum(cell.is_control for cell in chosen) == controls
     assert sum(not cell.is_control for cell in chosen) == tested
+
+
+def test_the_word_after_matrix_is_a_tier_or_a_file_taken_whole() -> None:
+    assert find_matrix(None, OURS) == (OURS, "default")
+    assert find_matrix("default", OURS) == (OURS, "default")
+    assert find_matrix("full", OURS) == (OURS, "full")
+    assert find_matrix("other.toml", OURS) == (Path("other.toml"), "full")
+
+
+def test_a_pattern_over_a_small_tier_says_that_there_is_more() -> None:
+    with pytest.raises(MatrixError, match="and more with --matrix full"):
+        read_matrix(OURS).select(["celery-4.4.7.*"], tier="default")
 
 
 def test_a_pattern_that_matches_no_cell_is_refused() -> None:
@@ -77,6 +120,9 @@ def test_a_carrier_can_leave_cases_out() -> None:
         ('producers = ["celeriac"]', 'producers = ["nobody"]', "producers: no such name 'nobody'"),
         ('carriers = ["redis"]', "carriers = []", "carriers: expected a list of names"),
         ('role = "tested"', 'role = "best"', "role: expected tested or control, found 'best'"),
+        ('role = "tested"', 'tier = "huge"', "tier: expected default or full, found 'huge'"),
+        ('role = "tested"', 'control = "nobody"', "control: no such name 'nobody'"),
+        ('role = "tested"', 'roll = "tested"', r"\[\[cells\]\]: unknown keys \['roll'\]"),
         (
             'workers = ["none"]',
             'workers = ["none", "none"]',
