@@ -14,7 +14,7 @@ from celeriac_conformance.broker_taps import BrokerTap, ResultTap
 from celeriac_conformance.driver_client import DriverClient, UnsupportedError
 from celeriac_conformance.forms import Form
 from celeriac_conformance.journal import Entry, Journal
-from celeriac_conformance.matrix import Cell
+from celeriac_conformance.matrix import Cell, Implementation
 from celeriac_conformance.runtimes.base import (
     CannotSetUpError,
     Ground,
@@ -413,10 +413,20 @@ class Exchange:
             time.sleep(0.05)
 
     @contextmanager
-    def extra_worker(self, options: WorkerOptions) -> Iterator[Program]:
-        """Run one more worker of the cell's implementation, e.g. with other settings, for one case."""
+    def extra_worker(
+        self, options: WorkerOptions, implementation: Implementation | None = None
+    ) -> Iterator[Program]:
+        """Run one more worker for one case, e.g. with other settings.
+
+        Args:
+            options: How to start it.
+            implementation: Whose; by default that of the cell's worker. `cell.producer` makes a mixed cluster.
+        """
         deployment = self._deployment
-        worker = deployment.runtime.start_worker(self.cell.worker, deployment.ground, options)
+        worker = deployment.runtime.start_worker(
+            implementation or self.cell.worker, deployment.ground, options
+        )
+        self.processes.append(worker)
         try:
             deployment.await_ready(worker, options.queues[0])
             yield worker

@@ -57,17 +57,18 @@ class Bucket:
         self.rate = rate
         self.waiting: deque[Request] = deque()
         """In order of arrival; whoever left by another way is still here until its turn, or `RateLimiter.prune`."""
-        self._full_at = float("-inf")
+        self.taken_at = float("-inf")
+        """When the last token was taken, in monotonic seconds."""
 
     def due_in_s(self, monotonic: float) -> float:
         """Return the seconds until there is a token."""
-        return max(0.0, self._full_at - monotonic)
+        return max(0.0, self.taken_at + 1 / self.rate - monotonic)
 
     def take(self, monotonic: float) -> bool:
         """Take the token if there is one."""
-        if monotonic < self._full_at:
+        if monotonic < self.taken_at + 1 / self.rate:
             return False
-        self._full_at = monotonic + 1 / self.rate
+        self.taken_at = monotonic
         return True
 
 
@@ -106,12 +107,12 @@ class RateLimiter(Service):
             rate: Starts per second; 0: no limit any more.
         """
         old = self.buckets.pop(name, None)
-        waiting = old.waiting if old is not None else deque[Request]()
         if rate:
             bucket = self.buckets[name] = Bucket(rate)
-            bucket.waiting = waiting
+            if old is not None:
+                bucket.waiting, bucket.taken_at = old.waiting, old.taken_at
             return
-        for request in waiting:
+        for request in old.waiting if old is not None else ():
             if request.state.phase is Phase.LIMITED:
                 self._release(request)
 

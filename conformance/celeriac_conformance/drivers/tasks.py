@@ -319,6 +319,49 @@ def leave(status):
     sys.exit(status)
 
 
+# Limits
+
+
+@app.task(name="late_sleep", acks_late=True)
+def late_sleep(seconds):
+    note()
+    pause(seconds)
+    note("end")
+    return seconds
+
+
+@app.task(name="soft_caught")
+def soft_caught(seconds):
+    """Return in time what the soft limit interrupted."""
+    note()
+    try:
+        pause(seconds)
+    except exceptions.SoftTimeLimitExceeded:
+        note("warned")
+        return "cleaned up"
+    return "not interrupted"
+
+
+@app.task(name="stubborn")
+def stubborn(seconds):
+    """Hear the soft limit and go on all the same."""
+    note()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            pause(end - time.monotonic())
+        except exceptions.SoftTimeLimitExceeded:
+            note("warned")
+    return "not stopped"
+
+
+@app.task(name="limited_by_itself", time_limit=1)
+def limited_by_itself(seconds):
+    note()
+    pause(seconds)
+    return seconds
+
+
 # Failures
 
 

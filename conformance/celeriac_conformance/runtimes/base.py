@@ -83,6 +83,8 @@ class WorkerOptions:
     settings: Mapping[str, object] = field(default_factory=dict)
     extra: Sequence[str] = ()
     """More command-line arguments."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """More variables of its environment."""
 
 
 class Runtime(ABC):

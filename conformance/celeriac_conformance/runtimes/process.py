@@ -100,7 +100,10 @@ class ProcessRuntime(Runtime):
             f"{implementation.name} worker",
             command,
             log=ground.folder / f"worker-{self._started}.log",
-            env=self._child_environment(implementation, ground, options.settings),
+            env={
+                **self._child_environment(implementation, ground, options.settings),
+                **options.environment,
+            },
             cwd=ground.folder,
         )
 

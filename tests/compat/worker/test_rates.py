@@ -132,7 +132,8 @@ def test_a_new_limit_keeps_the_line(bench: Bench) -> None:
     for tag in range(4):
         bench.deliver(tag)
     set_rate(bench, "1/s")
-    assert after(bench, 0) == ["id-0", "id-1"]
+    assert after(bench, 0) == ["id-0"]
+    assert after(bench, 1) == ["id-0", "id-1"]
     set_rate(bench, None)
     assert after(bench, 0) == ["id-0", "id-1", "id-2", "id-3"]
 
