@@ -63,12 +63,25 @@ def has_ended(exchange: Exchange, call: Call) -> bool:
     return bool(exchange.journal.entries(event="end", id=call.id))
 
 
+def await_offline(exchange: Exchange, worker: OwnWorker) -> None:
+    """Wait until monitors are told that a worker stops: then its signal has had its effect."""
+
+    def told() -> bool:
+        return any(
+            event["type"] == "worker-offline" and event["hostname"] == worker.node
+            for event in exchange.producer.events().events
+        )
+
+    exchange.eventually(told, "worker-offline is sent", PATIENCE_S)
+
+
 def check_warm(exchange: Exchange, stop: Callable[[OwnWorker], None], status: int) -> None:
     """Running tasks end, whatever their acknowledgement; the rest goes back and is served by the next worker."""
+    exchange.producer.events()
     with own_worker(exchange) as worker:
         hand = fill(exchange, worker)
         stop(worker)
-        back(exchange, worker, 2)
+        await_offline(exchange, worker)
         assert worker.process.status is None
         hand.gate.open()
         assert ended(exchange, worker) == status
@@ -87,6 +100,7 @@ def check_cold(exchange: Exchange, stop: Callable[[OwnWorker], None], status: in
     What the caller of an early one is told differs on purpose and is no part of this: Celery leaves RETRY, which
     nobody will ever retry; FAILURE tells the truth.
     """
+    exchange.producer.events()
     with own_worker(exchange) as worker:
         hand = fill(exchange, worker)
         stop(worker)
@@ -139,8 +153,7 @@ def test_quit_cuts_running_tasks_off(exchange: Exchange) -> None:
 def test_a_second_int_cuts_running_tasks_off(exchange: Exchange) -> None:
     def stop(worker: OwnWorker) -> None:
         worker.process.signal(signal.SIGINT)
-        # Warm so far: what has not started is back, so the signal has had its effect.
-        back(exchange, worker, 2)
+        await_offline(exchange, worker)
         worker.process.signal(signal.SIGINT)
 
     check_cold(exchange, stop, 1)
@@ -150,7 +163,7 @@ def test_a_second_int_cuts_running_tasks_off(exchange: Exchange) -> None:
 def test_quit_hastens_a_warm_stop(exchange: Exchange) -> None:
     def stop(worker: OwnWorker) -> None:
         worker.process.signal(signal.SIGTERM)
-        back(exchange, worker, 2)
+        await_offline(exchange, worker)
         worker.process.signal(signal.SIGQUIT)
 
     check_cold(exchange, stop, 0)
@@ -192,14 +205,7 @@ def test_monitors_are_told_when_a_worker_begins_to_stop(exchange: Exchange) -> N
         hand = fill(exchange, worker)
         worker.process.signal(signal.SIGTERM)
 
-        def told() -> bool:
-            events = exchange.producer.events().events
-            return any(
-                event["type"] == "worker-offline" and event["hostname"] == worker.node
-                for event in events
-            )
-
-        exchange.eventually(told, "worker-offline is sent", PATIENCE_S)
+        await_offline(exchange, worker)
         assert worker.process.status is None
         hand.gate.open()
         assert ended(exchange, worker) == 0
