@@ -23,6 +23,7 @@ __all__ = [
     "RabbitServer",
     "RedisServer",
     "Server",
+    "answers",
     "free_port",
 ]
 
@@ -56,7 +57,7 @@ def _program(name: str, *folders: Path) -> str:
     return found
 
 
-def _answers(port: int, question: bytes, expected: bytes) -> bool:
+def answers(port: int, question: bytes, expected: bytes) -> bool:
     """Say whether the server on `port` answers `question` with something that starts with `expected`."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
@@ -148,7 +149,7 @@ class RedisServer(Server):
         )
 
     def _is_ready(self) -> bool:
-        return _answers(self.port, b"PING\r\n", b"+PONG")
+        return answers(self.port, b"PING\r\n", b"+PONG")
 
 
 class RabbitServer(Server):
@@ -234,4 +235,4 @@ class RabbitServer(Server):
         )
 
     def _is_ready(self) -> bool:
-        return _answers(self.port, b"AMQP\x00\x00\x09\x01", b"\x01\x00\x00")
+        return answers(self.port, b"AMQP\x00\x00\x09\x01", b"\x01\x00\x00")
