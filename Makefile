@@ -71,6 +71,14 @@ test: $(VENV)/.test $(CELERY_VENV)/.made ## Unit tests and the conformance suite
 	@scripts/install_system.sh redis rabbitmq
 	@$(WITH_CELERY) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS) $(TESTS) </dev/null
 
+.PHONY: images
+images: ## Base images of the docker runtime, from a registry or from Debian's packages (IMAGES="python-3.8 valkey")
+	@conformance/images/make_bases.sh $(IMAGES)
+
+.PHONY: docker-test
+docker-test: $(VENV)/.test images ## The conformance suite with every program in a container of its own
+	@$(BIN)/python -m pytest conformance --runtime docker -n $(JOBS) --dist loadgroup $(PYTEST_ARGS) </dev/null
+
 .PHONY: unit
 unit: $(VENV)/.test ## Unit tests alone
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS) tests </dev/null

@@ -147,11 +147,16 @@ def allowed_in_compat(found: Import, module: str) -> bool:
     )
 
 
+DOCKER_MODULES = {
+    f"runtimes/{name}.py" for name in ("containers", "docker", "engine", "images", "watcher")
+}
+
+
 def allowed_in_conformance(found: Import, module: str) -> bool:
     if found.top in {"celery", "celeriac"}:
         return module.startswith("drivers/")
     if found.top in {"docker", "testcontainers"}:
-        return module == "runtimes/docker.py"
+        return module in DOCKER_MODULES
     return True
 
 

@@ -24,7 +24,11 @@ class KnownFailure:
 
     def matches(self, case_id: str, cell_id: str) -> bool:
         """Say whether the entry covers this case in this cell."""
-        return fnmatchcase(case_id, self.case) and fnmatchcase(cell_id, self.cell)
+        return fnmatchcase(case_id, self.case) and self.covers(cell_id)
+
+    def covers(self, cell_id: str) -> bool:
+        """Say whether the entry speaks of this cell."""
+        return fnmatchcase(cell_id, self.cell)
 
 
 def read_known_failures(path: Path) -> tuple[KnownFailure, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 __all__ = [
+    "RUNTIMES",
     "TIERS",
     "Carrier",
     "Cell",
@@ -22,6 +23,9 @@ __all__ = [
 
 TIERS = ("default", "full")
 """Sizes of the matrix: what runs for each change, and everything."""
+
+RUNTIMES = ("process", "docker")
+"""Ways to run programs and servers."""
 
 _T = TypeVar("_T")
 
@@ -61,13 +65,15 @@ class Carrier:
 
     name: str
     broker: str
-    """``redis`` or ``rabbitmq``."""
+    """``redis``, ``rabbitmq``, ``valkey`` or ``rabbitmq4``."""
     backend: str
-    """``redis`` or ``rpc``."""
+    """``redis``, ``valkey`` or ``rpc``."""
     features: frozenset[str] = frozenset()
     """What cases may ask for with `needs`."""
     cases: tuple[str, ...] = ("*",)
     """Patterns over the ids of the cases that run on it; one that starts with ``!`` excludes."""
+    runtimes: tuple[str, ...] = RUNTIMES
+    """Runtimes that have its servers."""
 
     def carries(self, case_id: str) -> bool:
         """Say whether a case runs on this carrier."""
@@ -198,6 +204,7 @@ def read_matrix(path: Path) -> Matrix:
                 **entry,
                 "features": frozenset(entry.get("features", ())),
                 "cases": tuple(entry.get("cases", ("*",))),
+                "runtimes": tuple(entry.get("runtimes", RUNTIMES)),
             },
         )
         for entry in _entries(data, "carriers", path)

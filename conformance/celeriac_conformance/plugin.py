@@ -14,7 +14,14 @@ from celeriac_conformance.driver_client import UnsupportedError
 from celeriac_conformance.environments import Environments, MissingPythonError, cache_folder
 from celeriac_conformance.exchange import Deployment, Exchange
 from celeriac_conformance.known_failures import KnownFailure, find, read_known_failures, unmatched
-from celeriac_conformance.matrix import Cell, Matrix, MatrixError, find_matrix, read_matrix
+from celeriac_conformance.matrix import (
+    RUNTIMES,
+    Cell,
+    Matrix,
+    MatrixError,
+    find_matrix,
+    read_matrix,
+)
 from celeriac_conformance.outcomes import Outcome, Verdicts, decide
 from celeriac_conformance.processes import stop_all
 from celeriac_conformance.runtimes.base import CannotSetUpError, Program, Runtime
@@ -51,6 +58,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="how much of the matrix (default: default), or another matrix file, which is taken whole",
     )
     options.addoption(
+        "--runtime",
+        default="process",
+        choices=RUNTIMES,
+        help="plain processes (default), or every broker, worker and producer in a container of its own",
+    )
+    options.addoption(
         "--known-failures", default=None, metavar="FILE", help="another list of known failures"
     )
     options.addoption(
@@ -77,11 +90,14 @@ class ConformancePlugin:
         try:
             self.matrix: Matrix = read_matrix(path)
             patterns = [part for part in config.getoption("--cells").split(",") if part]
-            self.cells = self.matrix.select(
+            cells = self.matrix.select(
                 patterns, control=config.getoption("--control"), tier=self.tier
             )
         except MatrixError as error:
             raise pytest.UsageError(str(error)) from error
+        self.runtime_name: str = config.getoption("--runtime")
+        # Cells that this runtime has no carrier for are left out, unless somebody asks for them: then they say so.
+        self.cells = tuple(c for c in cells if patterns or self.runtime_name in c.carrier.runtimes)
         accepted = config.getoption("--known-failures")
         self.known: tuple[KnownFailure, ...] = read_known_failures(
             Path(accepted) if accepted else root / "known_failures.toml"
@@ -90,9 +106,23 @@ class ConformancePlugin:
         self.verdicts = Verdicts()
         self.reported = Verdicts()
         self.environments = Environments(cache_folder(), self.progress)
-        self.runtime: Runtime = ProcessRuntime(self.environments, self.progress)
+        self.runtime: Runtime = self._open_runtime()
         self._setup_errors: dict[str, CannotSetUpError] = {}
         self._failed = False
+
+    def _open_runtime(self) -> Runtime:
+        if self.runtime_name == "process":
+            return ProcessRuntime(self.environments, self.progress)
+        try:
+            from celeriac_conformance.runtimes.docker import DockerRuntime
+
+            return DockerRuntime(cache_folder(), self.progress)
+        except ImportError as error:
+            raise pytest.UsageError(
+                f"--runtime docker: {error}; pip install --group conformance"
+            ) from error
+        except CannotSetUpError as error:
+            raise pytest.UsageError(f"--runtime docker: {error}") from error
 
     @classmethod
     def of(cls, config: pytest.Config) -> ConformancePlugin:
@@ -178,8 +208,12 @@ class ConformancePlugin:
                     f"two cases are called {case_id}: {other} and {item.nodeid}"
                 )
         # Only a run that collects everything in every cell can say that an entry matches nothing.
-        whole = len(self.cells) == len(self.matrix.cells) and self._collects_everything(items)
-        stale = unmatched(self.known, list(seen)) if whole else []
+        left_out = [c for c in self.matrix.cells if self.runtime_name not in c.carrier.runtimes]
+        whole = len(self.cells) + len(left_out) >= len(self.matrix.cells)
+        elsewhere = [entry for entry in self.known if any(entry.covers(c.id) for c in left_out)]
+        stale = []
+        if whole and self._collects_everything(items):
+            stale = [e for e in unmatched(self.known, list(seen)) if e not in elsewhere]
         if stale:
             raise pytest.UsageError(f"known_failures.toml: these entries match no case: {stale}")
 
@@ -195,20 +229,24 @@ class ConformancePlugin:
         cells = {cell.id: cell for item in session.items if (cell := _cell_of(item)) is not None}
         for cell in cells.values():
             for implementation in (cell.producer, cell.worker):
-                self._prepare(implementation.name)
+                self._prepare(implementation.name, cell)
+            self._prepare(cell.carrier.name, cell)
 
-    def _prepare(self, name: str) -> None:
-        if name in self._setup_errors:
+    def _prepare(self, name: str, cell: Cell) -> None:
+        if name in self._setup_errors or self.runtime_name not in cell.carrier.runtimes:
             return
         try:
-            self.runtime.prepare(self.matrix.implementations[name])
+            if name == cell.carrier.name:
+                self.runtime.prepare_carrier(cell.carrier)
+            else:
+                self.runtime.prepare(self.matrix.implementations[name])
         except CannotSetUpError as error:
             self._setup_errors[name] = error
 
     def check_set_up(self, cell: Cell) -> None:
         """Raise what kept a cell's implementations from being made ready."""
-        for implementation in (cell.producer, cell.worker):
-            error = self._setup_errors.get(implementation.name)
+        for name in (cell.producer.name, cell.worker.name, cell.carrier.name):
+            error = self._setup_errors.get(name)
             if isinstance(error, MissingPythonError):
                 pytest.skip(str(error))
             if error is not None:
@@ -220,6 +258,9 @@ class ConformancePlugin:
         described, cell, case_id = _case_of(item), _cell_of(item), _property(item, "case")
         if described is None or cell is None or case_id is None:
             return
+        if self.runtime_name not in cell.carrier.runtimes:
+            runtimes = " or ".join(cell.carrier.runtimes)
+            pytest.skip(f"{cell.carrier.name} runs with --runtime {runtimes} only")
         missing = described.needs - cell.carrier.features
         if missing:
             pytest.skip(f"{cell.carrier.name} offers no {', '.join(sorted(missing))}")

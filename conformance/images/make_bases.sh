@@ -73,11 +73,11 @@ debian() {
     folder=$(mktemp -d) || return 1
     say "making Debian $1 from packages (a minute or two)"
     # shellcheck disable=SC2046 - no mirror is no argument
-    if debootstrap --variant=minbase --include="ca-certificates,$(packages_of "$1")" "$1" "$folder/root" $(mirror) \
+    if debootstrap --variant=minbase --include="ca-certificates,$(packages_of "$1")" "$1" "$folder/debian" $(mirror) \
         >"$folder/log" 2>&1
     then
-        rm -rf "$folder"/root/var/cache/apt/archives/*.deb "$folder"/root/var/lib/apt/lists/*
-        tar -C "$folder/root" -c . | docker import - "$image" >/dev/null
+        rm -rf "$folder"/debian/var/cache/apt/archives/*.deb "$folder"/debian/var/lib/apt/lists/*
+        tar -C "$folder/debian" -c . | docker import - "$image" >/dev/null
         status=$?
     else
         tail -n 20 "$folder/log" >&2

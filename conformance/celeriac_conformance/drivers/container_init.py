@@ -12,7 +12,6 @@ Ends when nothing of the program is left. Python 3.7, standard library only.
 import os
 import signal
 import sys
-from typing import List
 
 _KEPT = {signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP}
 
@@ -25,7 +24,7 @@ def _append(path: str, line: str) -> None:
         os.close(handle)
 
 
-def _start(command: List[str], log: str) -> int:
+def _start(command: list[str], log: str) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -34,9 +33,9 @@ def _start(command: List[str], log: str) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         errors = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         os.dup2(errors, 2)
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 - no shell is meant
     except OSError as error:
-        os.write(2, "{0}: {1}\n".format(command[0], error).encode())
+        os.write(2, f"{command[0]}: {error}\n".encode())
     os._exit(127)
 
 
@@ -52,7 +51,7 @@ def _reap(program: int, state: str) -> bool:
         if pid == program:
             killed = os.WIFSIGNALED(status)
             number = -os.WTERMSIG(status) if killed else os.WEXITSTATUS(status)
-            _append(state, "status {0}".format(number))
+            _append(state, f"status {number}")
 
 
 def main(state: str, log: str, *command: str) -> None:
@@ -60,7 +59,7 @@ def main(state: str, log: str, *command: str) -> None:
     signals = set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     program = _start(list(command), log)
-    _append(state, "pid {0}".format(program))
+    _append(state, f"pid {program}")
     while _reap(program, state):
         number = signal.sigwait(signals)
         if number not in _KEPT:

@@ -101,6 +101,13 @@ class Runtime(ABC):
             CannotSetUpError: It cannot be made ready.
         """
 
+    def prepare_carrier(self, carrier: Carrier) -> None:
+        """Make the servers of a carrier ready to start.
+
+        Raises:
+            CannotSetUpError: They cannot be made ready.
+        """
+
     @abstractmethod
     def open_ground(self, carrier: Carrier, name: str) -> Ground:
         """Give a cell its own broker and result store.

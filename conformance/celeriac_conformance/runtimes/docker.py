@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -24,7 +23,7 @@ from celeriac_conformance.runtimes.commands import (
 )
 from celeriac_conformance.runtimes.containers import ContainerProgram
 from celeriac_conformance.runtimes.engine import LOOPBACK, Engine
-from celeriac_conformance.runtimes.images import Images
+from celeriac_conformance.runtimes.images import SERVERS, Images
 from celeriac_conformance.servers import answers
 
 __all__ = ["DockerRuntime"]
@@ -53,8 +52,6 @@ class DockerRuntime(Runtime):
         CannotSetUpError: No engine answers.
     """
 
-    name = "docker"
-
     def __init__(self, cache: Path, progress: Callable[[str], None]) -> None:
         self._progress = progress
         self.engine = Engine()
@@ -66,6 +63,10 @@ class DockerRuntime(Runtime):
 
     def prepare(self, implementation: Implementation) -> None:
         self._images.python(implementation)
+
+    def prepare_carrier(self, carrier: Carrier) -> None:
+        for kind in {carrier.broker, carrier.backend} & set(SERVERS):
+            self._images.server(kind)
 
     def open_ground(self, carrier: Carrier, name: str) -> Ground:
         folder = self.folder / name
@@ -89,7 +90,9 @@ class DockerRuntime(Runtime):
             return server.redis_url(0), tap
         server.add_vhost(vhost)
         return server.amqp_url(vhost), AmqpTap(
-            server.amqp_url(vhost, LOOPBACK), lambda queue: server.held(vhost, queue)
+            server.amqp_url(vhost, LOOPBACK),
+            lambda queue: server.held(vhost, queue),
+            switch_tracing_on=lambda: server.control("trace_on", "-p", vhost),
         )
 
     def _server(self, kind: str) -> _Server:
@@ -135,7 +138,7 @@ class DockerRuntime(Runtime):
             container.with_volume_mapping(str(CHECKOUT / source), str(CHECKOUT / source))
         for name, value in program_environment(implementation, ground, settings).items():
             container.with_env(name, value)
-        container.with_env("HOME", "/tmp")
+        container.with_env("HOME", str(ground.folder))
         name = f"{implementation.name} {role}"
         try:
             return ContainerProgram(name, container, state=state, log=log, pipes=pipes)

@@ -78,7 +78,7 @@ class Images:
             CannotSetUpError: It cannot be built, e.g. there is no base with its Python.
         """
         if implementation.name not in self._ready:
-            version = getattr(implementation, "python", None) or DEFAULT_PYTHON
+            version = implementation.python or DEFAULT_PYTHON
             base = self._base(f"python-{version}", f"python:{version}-slim")
             requirements = implementation.requirements or _own_requirements()
             files = {"requirements.txt": "\n".join(requirements) + "\n"}
