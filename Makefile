@@ -76,7 +76,8 @@ images: ## Base images of the docker runtime, from a registry or from Debian's p
 	@conformance/images/make_bases.sh $(IMAGES)
 
 .PHONY: docker-test
-docker-test: $(VENV)/.test images ## The conformance suite with every program in a container of its own
+docker-test: $(VENV)/.test ## The conformance suite with every program in a container of its own
+	@conformance/images/make_bases.sh python-3.11 redis rabbitmq
 	@$(BIN)/python -m pytest conformance --runtime docker -n $(JOBS) --dist loadgroup $(PYTEST_ARGS) </dev/null
 
 .PHONY: unit

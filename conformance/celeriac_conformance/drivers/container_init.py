@@ -66,8 +66,10 @@ def main(state: str, log: str, *command: str) -> None:
             try:
                 os.kill(program, number)
             except ProcessLookupError:
-                # The program is gone and only its children are left: SIGTERM is for them now.
-                os.kill(-1, number)
+                # The program is gone and only its children are left: the signal is for them now. -1 is everybody in
+                # this container, and far more where somebody tries this out elsewhere.
+                if os.getpid() == 1:
+                    os.kill(-1, number)
 
 
 if __name__ == "__main__":

@@ -104,18 +104,16 @@ class DockerRuntime(Runtime):
     def start_worker(
         self, implementation: Implementation, ground: Ground, options: WorkerOptions
     ) -> ContainerProgram:
-        self._started += 1
-        command = worker_command("python", implementation, options, self._started)
-        return self._start("worker", command, implementation, ground, options.settings)
+        command = worker_command("python", implementation, options, self._started + 1)
+        return self.start_program("worker", command, implementation, ground, options.settings)
 
     def start_driver(
         self, implementation: Implementation, ground: Ground, settings: Mapping[str, object]
     ) -> ContainerProgram:
-        self._started += 1
         command = driver_command("python", implementation)
-        return self._start("producer", command, implementation, ground, settings)
+        return self.start_program("producer", command, implementation, ground, settings)
 
-    def _start(
+    def start_program(
         self,
         role: str,
         command: Sequence[str],
@@ -123,6 +121,19 @@ class DockerRuntime(Runtime):
         ground: Ground,
         settings: Mapping[str, object],
     ) -> ContainerProgram:
+        """Run any command in a container that has an implementation.
+
+        Args:
+            role: ``worker`` or ``producer``; a producer has piped standard input and output.
+            command: Program and arguments.
+            implementation: Whose image.
+            ground: Whose folder, and what the environment says.
+            settings: Laid over the app's settings.
+
+        Raises:
+            CannotSetUpError: It did not start.
+        """
+        self._started += 1
         state = ground.folder / f"{role}-{self._started}.state"
         log = ground.folder / f"{role}-{self._started}.log"
         pipes = role == "producer"

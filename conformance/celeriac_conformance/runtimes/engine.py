@@ -26,7 +26,7 @@ from celeriac_conformance.runtimes.commands import CHECKOUT
 __all__ = ["LABEL", "LOOPBACK", "Engine", "sweep"]
 
 LABEL = "celeriac.conformance.run"
-"""Label of every container and network; its value names the run."""
+"""Label of every container and network; its value names the run, and begins with the process id of the suite."""
 LOOPBACK = "127.0.0.1"
 _SWEEPS = 20
 _SWEEP_PAUSE_S = 0.3
@@ -49,7 +49,7 @@ class Engine:
             raise CannotSetUpError(
                 f"no Docker engine answers ({error}); scripts/install_system.sh docker starts one on Debian"
             ) from error
-        self.run = uuid.uuid4().hex
+        self.run = f"{os.getpid()}-{uuid.uuid4().hex}"
         self._network: Network | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
         rootless = any("rootless" in option for option in info.get("SecurityOptions") or ())

@@ -17,6 +17,7 @@ from typing import Any
 
 import docker.errors
 
+from celeriac_conformance.environments import MissingPythonError
 from celeriac_conformance.matrix import Implementation
 from celeriac_conformance.runtimes.base import CannotSetUpError
 from celeriac_conformance.runtimes.commands import CHECKOUT
@@ -75,11 +76,17 @@ class Images:
         """Return the image that has an implementation installed.
 
         Raises:
-            CannotSetUpError: It cannot be built, e.g. there is no base with its Python.
+            MissingPythonError: There is no base image with the Python it is pinned to.
+            CannotSetUpError: It cannot be built.
         """
         if implementation.name not in self._ready:
             version = implementation.python or DEFAULT_PYTHON
             base = self._base(f"python-{version}", f"python:{version}-slim")
+            if implementation.python and self._is_out_of_reach(base):
+                raise MissingPythonError(
+                    f"{implementation.name} needs Python {version}: no image {base} here and none to be had "
+                    f"(make images IMAGES=python-{version})"
+                )
             requirements = implementation.requirements or _own_requirements()
             files = {"requirements.txt": "\n".join(requirements) + "\n"}
             name = implementation.name if implementation.requirements else "celeriac"
@@ -90,6 +97,17 @@ class Images:
         """Return the base made by `make images` where there is one, and the public image elsewhere."""
         made = f"{REPOSITORY}/base:{name}"
         return made if self._find(made) is not None else public
+
+    def _is_out_of_reach(self, reference: str) -> bool:
+        """Say whether an image is neither here nor in a registry that answers."""
+        if self._find(reference) is not None:
+            return False
+        try:
+            self._progress(f"pulling {reference}")
+            self._client.images.pull(reference)
+        except docker.errors.APIError:
+            return True
+        return False
 
     def _find(self, reference: str) -> Any:
         try:
