@@ -10,8 +10,9 @@ from typing import Any
 
 from celeriac_conformance.drivers import typed_values
 from celeriac_conformance.runtimes.base import Program
+from celeriac_conformance.unsupported import UnsupportedError
 
-__all__ = ["DriverClient", "DriverError", "DriverProtocolError", "UnsupportedError"]
+__all__ = ["DriverClient", "DriverError", "DriverProtocolError"]
 
 
 class DriverError(RuntimeError):
@@ -21,10 +22,6 @@ class DriverError(RuntimeError):
         super().__init__(f"{message}\n{traceback}")
         self.exception = exception
         self.traceback = traceback
-
-
-class UnsupportedError(RuntimeError):
-    """The driver says that its implementation does not offer what was asked."""
 
 
 class DriverProtocolError(RuntimeError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -58,7 +59,16 @@ class Environments:
             self._ready[implementation.name] = self._find(implementation)
         return self._ready[implementation.name]
 
+    def variables(self, implementation: Implementation) -> dict[str, str]:
+        """Return what a program needs in its environment to find an implementation."""
+        if implementation.ecosystem != "npm":
+            return {}
+        self.python(implementation)
+        return {"NODE_PATH": str(self._project_place(implementation) / "node_modules")}
+
     def _find(self, implementation: Implementation) -> Path:
+        if implementation.ecosystem == "npm":
+            return self._install_project(implementation)
         if not implementation.requirements:
             return Path(sys.executable)
         given = os.environ.get(REAL_CELERY_PYTHON)
@@ -71,7 +81,8 @@ class Environments:
         return self._build(implementation)
 
     def _installed_version(self, python: Path, implementation: Implementation) -> str:
-        script = f"import {implementation.library}; print({implementation.library}.__version__)"
+        # Its metadata: not every library has a `__version__`.
+        script = f"import importlib.metadata as m; print(m.version({implementation.library!r}))"
         return self._run([str(python), "-c", script]).strip()
 
     def _build(self, implementation: Implementation) -> Path:
@@ -103,6 +114,40 @@ class Environments:
             stamp.touch()
             self._progress(f"built the environment for {implementation.name}")
         return python
+
+    def _install_project(self, implementation: Implementation) -> Path:
+        """Install the locked packages of an npm project; return the Node that runs them."""
+        node, npm = shutil.which("node"), shutil.which("npm")
+        if node is None or npm is None:
+            raise CannotSetUpError(
+                f"{implementation.name} needs Node.js and npm: scripts/install_system.sh node"
+            )
+        place = self._project_place(implementation)
+        stamp = place / "complete"
+        with self._locked(place):
+            if stamp.exists():
+                return Path(node)
+            self._progress(f"installing {implementation.name} into {place}")
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            for name, text in _project_files(implementation).items():
+                (place / name).write_text(text, "utf-8")
+            # Nothing but what the lock names, and no package's own scripts.
+            quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+            self._run([npm, "ci", *quiet, "--prefix", str(place)])
+            manifest = place / "node_modules" / implementation.library / "package.json"
+            found = json.loads(manifest.read_text("utf-8"))["version"]
+            if found != implementation.version:
+                raise CannotSetUpError(
+                    f"{place}: expected {implementation.library} {implementation.version}, found {found!r}"
+                )
+            stamp.touch()
+        return Path(node)
+
+    def _project_place(self, implementation: Implementation) -> Path:
+        text = "\n".join(_project_files(implementation).values())
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return self._folder / f"{implementation.name}-npm-{digest}"
 
     @contextmanager
     def _locked(self, place: Path) -> Iterator[None]:
@@ -166,3 +211,16 @@ def _runs(python: str, wanted: str) -> bool:
         timeout=_PROBE_TIMEOUT_S,
     )
     return done.returncode == 0 and done.stdout.strip() == wanted
+
+
+def _project_files(implementation: Implementation) -> dict[str, str]:
+    """Read what pins an npm project."""
+    if implementation.project is None:
+        raise CannotSetUpError(f"{implementation.name}: an npm implementation needs a project")
+    try:
+        return {
+            name: (implementation.project / name).read_text("utf-8")
+            for name in ("package.json", "package-lock.json")
+        }
+    except OSError as error:
+        raise CannotSetUpError(f"{implementation.name}: {error}") from error

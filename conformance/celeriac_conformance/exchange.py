@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from celeriac_conformance.broker_taps import BrokerTap, ResultTap
-from celeriac_conformance.driver_client import DriverClient, UnsupportedError
+from celeriac_conformance.driver_client import DriverClient
 from celeriac_conformance.forms import Form
 from celeriac_conformance.journal import Entry, Journal
 from celeriac_conformance.matrix import Cell, Implementation
@@ -22,6 +22,7 @@ from celeriac_conformance.runtimes.base import (
     Runtime,
     WorkerOptions,
 )
+from celeriac_conformance.unsupported import Offered, UnsupportedError, check_tasks
 
 __all__ = [
     "ACKS_QUEUE",
@@ -73,7 +74,26 @@ class Raised:
     module: str
     args: list[Any]
     text: str
-    bases: list[str]
+    known_bases: list[str] | None
+    """Classes it derives from; None where the producer makes no exception of what is stored."""
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Raised:
+        """Read a driver's description of an exception."""
+        return cls(
+            value["type"], value["module"], value["args"], value["text"], value.get("bases")
+        )
+
+    @property
+    def bases(self) -> list[str]:
+        """Classes it derives from.
+
+        Raises:
+            UnsupportedError: The producer makes no exception of what is stored.
+        """
+        if self.known_bases is None:
+            raise UnsupportedError("the producer hands out stored exceptions as data")
+        return self.known_bases
 
 
 @dataclass(frozen=True)
@@ -87,13 +107,29 @@ class Answer:
     """What `get()` returned."""
     raised: Raised | None
     """What `get()` raised, or returned where the result is an exception."""
-    traceback: str | None
-    document: dict[str, Any]
+    document: Offered
     """Public attributes of the result object."""
-    messages: list[dict[str, Any]] = field(default_factory=list)
-    """Result documents that came by while waiting."""
+    seen: list[dict[str, Any]] | None = None
+    """Result documents that came by while waiting; None where the producer does not show them."""
     members: list[dict[str, Any]] = field(default_factory=list)
     """The same as `document`, for each member of a group."""
+
+    @property
+    def traceback(self) -> str | None:
+        """Its traceback, as the result object has it."""
+        found: str | None = self.document["traceback"]
+        return found
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """Result documents that came by while waiting.
+
+        Raises:
+            UnsupportedError: The producer does not show them.
+        """
+        if self.seen is None:
+            raise UnsupportedError("the producer shows no documents that arrive while it waits")
+        return self.seen
 
     @property
     def states(self) -> list[str]:
@@ -128,8 +164,9 @@ class Monitored:
 class Producer:
     """A producer: some implementation's app in a process of its own."""
 
-    def __init__(self, client: DriverClient, *, patience_s: float) -> None:
+    def __init__(self, client: DriverClient, *, worker: Implementation, patience_s: float) -> None:
         self.client = client
+        self.worker = worker
         self.patience_s = patience_s
         self.versions: dict[str, str] = client.request("start")["versions"]
 
@@ -142,7 +179,12 @@ class Producer:
         by_name: bool = False,
         **options: object,
     ) -> Call:
-        """Send one task. Options are those of `apply_async`; `by_name` uses `send_task`."""
+        """Send one task. Options are those of `apply_async`; `by_name` uses `send_task`.
+
+        Raises:
+            UnsupportedError: The producer has no such option, or the worker no such task.
+        """
+        check_tasks(self.worker, task, options)
         sent = self.client.request(
             "send",
             task=task,
@@ -154,7 +196,12 @@ class Producer:
         return Call.from_dict(sent)
 
     def run(self, form: Form, **options: object) -> Call:
-        """Send a canvas."""
+        """Send a canvas.
+
+        Raises:
+            UnsupportedError: The producer has no such canvas, or the worker lacks one of its tasks.
+        """
+        check_tasks(self.worker, None, form, options)
         return Call.from_dict(self.client.request("send", form=form, options=options))
 
     def wait(
@@ -179,17 +226,16 @@ class Producer:
         if found["timed_out"]:
             raise AssertionError(
                 f"{task_id} did not end within {patience} s; state {document.get('state')}, "
-                f"documents seen {found['messages']}, members {found.get('documents')}"
+                f"documents seen {found.get('messages')}, members {found.get('documents')}"
             )
         raised = found["raised"] or _exception_in(found["value"])
         return Answer(
             id=task_id,
             state=document.get("state"),
             value=found["value"],
-            raised=None if raised is None else Raised(**raised["value"]),
-            traceback=document.get("traceback"),
-            document=document,
-            messages=found["messages"],
+            raised=None if raised is None else Raised.from_dict(raised["value"]),
+            document=Offered(document, "the producer's results have no"),
+            seen=found.get("messages"),
             members=found.get("documents", []),
         )
 
@@ -207,7 +253,7 @@ class Producer:
         found: dict[str, Any] = self.client.request(
             "meta", id=call if isinstance(call, str) else call.id
         )
-        return found
+        return Offered(found, "the producer's results have no")
 
     def control(
         self, method: str, *, node: str | None = None, **arguments: object
@@ -325,7 +371,9 @@ class Deployment:
         key = tuple(sorted(settings.items()))
         if key not in self._producers:
             process = self.runtime.start_driver(self.cell.producer, self.ground, settings)
-            self._producers[key] = Producer(DriverClient(process), patience_s=self.patience_s)
+            self._producers[key] = Producer(
+                DriverClient(process), worker=self.cell.worker, patience_s=self.patience_s
+            )
         return self._producers[key]
 
     def await_ready(self, worker: Program, queue: str, timeout_s: float = 60.0) -> None:
@@ -421,11 +469,17 @@ class Exchange:
         Args:
             options: How to start it.
             implementation: Whose; by default that of the cell's worker. `cell.producer` makes a mixed cluster.
+
+        Raises:
+            UnsupportedError: It does not take these settings or arguments, or it is no worker.
         """
+        chosen = implementation or self.cell.worker
+        if not chosen.takes_settings and (options.settings or options.extra):
+            raise UnsupportedError(f"{chosen.name} takes no settings")
+        if "worker" not in chosen.roles:
+            raise UnsupportedError(f"{chosen.name} is no worker")
         deployment = self._deployment
-        worker = deployment.runtime.start_worker(
-            implementation or self.cell.worker, deployment.ground, options
-        )
+        worker = deployment.runtime.start_worker(chosen, deployment.ground, options)
         self.processes.append(worker)
         try:
             deployment.await_ready(worker, options.queues[0])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from celeriac_conformance.drivers import typed_values
+from celeriac_conformance.unsupported import Offered
 
 __all__ = ["Entry", "Journal"]
 
@@ -27,7 +28,8 @@ class Entry:
     pid: int
     time: float
     """Seconds since the epoch, by the worker's clock."""
-    request: dict[str, Any]
+    request: Offered
+    """What the implementation tells its tasks of their call; a field it does not offer is *unsupported*."""
     extra: dict[str, Any]
 
     @property
@@ -114,7 +116,7 @@ class Journal:
                     id=fields["id"],
                     pid=fields["pid"],
                     time=fields["time"],
-                    request=fields["request"],
+                    request=Offered(fields["request"], "the worker tells its tasks no"),
                     extra=fields["extra"],
                 )
             )

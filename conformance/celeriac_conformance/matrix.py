@@ -26,6 +26,8 @@ TIERS = ("default", "full")
 
 RUNTIMES = ("process", "docker")
 """Ways to run programs and servers."""
+ROLES = ("producer", "worker")
+ECOSYSTEMS = ("python", "npm", "none")
 
 _T = TypeVar("_T")
 
@@ -41,7 +43,7 @@ class Implementation:
     name: str
     library: str
     """Package its app is imported from."""
-    driver: str
+    driver: str = ""
     """Module of the program that drives it as a producer."""
     version: str | None = None
     """Exact version, or None for the one of this checkout."""
@@ -52,6 +54,28 @@ class Implementation:
     """Module (and its first arguments) to run as the worker; the library itself by default."""
     requirements: tuple[str, ...] = ()
     """What its virtual environment holds; none means it runs in the suite's own interpreter."""
+    ecosystem: str = "python"
+    """``python``, ``npm``, or ``none``: who installs it. With ``none`` its commands say everything."""
+    project: Path | None = None
+    """Folder of `package.json` and `package-lock.json` (``npm``); given relative to the matrix file."""
+    driver_command: tuple[str, ...] = ()
+    """Command of the driver, where it is no Python module. `runtimes.commands` fills in names in braces."""
+    worker_command: tuple[str, ...] = ()
+    """Command of the worker, where it is no Python module; the arguments of a Celery worker follow."""
+    roles: frozenset[str] = frozenset(ROLES)
+    """What it can be in a cell."""
+    tasks: tuple[str, ...] | None = None
+    """Tasks its worker provides; None means all of them. A call that needs another makes its case unsupported."""
+    takes_settings: bool = True
+    """Whether its worker follows the settings and extra arguments that a case gives it."""
+    lacks: tuple[tuple[str, str], ...] = ()
+    """Patterns over case ids that its worker does not offer, each with the reason."""
+
+    def lacking(self, case_id: str) -> str | None:
+        """Return why this worker does not offer what a case is about, or None where it does."""
+        return next(
+            (reason for pattern, reason in self.lacks if fnmatchcase(case_id, pattern)), None
+        )
 
     @property
     def is_reference(self) -> bool:
@@ -77,10 +101,7 @@ class Carrier:
 
     def carries(self, case_id: str) -> bool:
         """Say whether a case runs on this carrier."""
-        included = any(fnmatchcase(case_id, pattern) for pattern in self.cases)
-        return included and not any(
-            fnmatchcase(case_id, pattern[1:]) for pattern in self.cases if pattern.startswith("!")
-        )
+        return _chosen(case_id, self.cases)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +115,17 @@ class Cell:
     """Implementation that has to pass a case on both sides before the case says anything about this cell."""
     is_control: bool = False
     tier: str = "default"
+    cases: tuple[str, ...] = ("*",)
+    """Patterns over the ids of the cases that run in it, like those of its carrier."""
 
     @property
     def id(self) -> str:
         """Shell-safe name, usable with ``-k`` and ``--cells``."""
         return f"{self.producer.name}.to.{self.worker.name}-{self.carrier.name}"
+
+    def runs(self, case_id: str) -> bool:
+        """Say whether a case runs in this cell."""
+        return self.carrier.carries(case_id) and _chosen(case_id, self.cases)
 
     @property
     def control_key(self) -> tuple[str, str]:
@@ -162,6 +189,13 @@ class Matrix:
         )
 
 
+def _chosen(case_id: str, patterns: Sequence[str]) -> bool:
+    """Say whether patterns choose a case: some match it, and none of those that start with ``!``."""
+    return any(fnmatchcase(case_id, pattern) for pattern in patterns) and not any(
+        fnmatchcase(case_id, pattern[1:]) for pattern in patterns if pattern.startswith("!")
+    )
+
+
 def _matches(cell_id: str, patterns: Sequence[str]) -> bool:
     return not patterns or any(fnmatchcase(cell_id, pattern) for pattern in patterns)
 
@@ -189,13 +223,7 @@ def read_matrix(path: Path) -> Matrix:
     if unknown:
         raise MatrixError(f"{path.name}: unknown tables {sorted(unknown)}")
     implementations = {
-        entry["name"]: Implementation(
-            **{
-                **entry,
-                "requirements": tuple(entry.get("requirements", ())),
-                "worker": tuple(entry.get("worker", ())),
-            },
-        )
+        entry["name"]: _implementation(entry, path)
         for entry in _entries(data, "implementations", path)
     }
     carriers = {
@@ -222,6 +250,28 @@ def read_matrix(path: Path) -> Matrix:
     return Matrix(implementations, carriers, cells)
 
 
+def _implementation(entry: Mapping[str, Any], path: Path) -> Implementation:
+    fields = dict(entry)
+    for name in ("requirements", "worker", "tasks"):
+        if name in fields:
+            fields[name] = tuple(fields[name])
+    for name in ("driver_command", "worker_command"):
+        fields[name] = tuple(
+            part.replace("{here}", str(path.parent.absolute())) for part in fields.get(name, ())
+        )
+    fields["roles"] = frozenset(entry.get("roles", ROLES))
+    fields["lacks"] = tuple(entry.get("lacks", {}).items())
+    if "project" in fields:
+        fields["project"] = path.parent.absolute() / fields["project"]
+    found = Implementation(**fields)
+    if found.ecosystem not in ECOSYSTEMS or not found.roles <= set(ROLES):
+        raise MatrixError(
+            f"{path.name}: [[implementations]] {found.name}: expected an ecosystem of {ECOSYSTEMS} "
+            f"and roles of {ROLES}, found {found.ecosystem!r} and {sorted(found.roles)}"
+        )
+    return found
+
+
 def _entries(data: Mapping[str, Any], table: str, path: Path) -> list[dict[str, Any]]:
     allowed = (Implementation if table == "implementations" else Carrier).__dataclass_fields__
     entries: list[dict[str, Any]] = data.get(table, [])
@@ -240,7 +290,7 @@ def _expand(
     carriers: Mapping[str, Carrier],
     path: Path,
 ) -> Iterable[Cell]:
-    unknown = set(entry) - {"role", "tier", "control", "producers", "workers", "carriers"}
+    unknown = set(entry) - {"role", "tier", "control", "producers", "workers", "carriers", "cases"}
     if unknown:
         raise MatrixError(f"{path.name}: [[cells]]: unknown keys {sorted(unknown)}")
     role = _one_of(entry, "role", ("tested", "control"), path)
@@ -248,9 +298,15 @@ def _expand(
     control = entry.get("control")
     if control is not None and control not in implementations:
         raise MatrixError(f"{path.name}: [[cells]] control: no such name {control!r}")
+    cases = entry.get("cases", ["*"])
+    if not isinstance(cases, list):
+        raise MatrixError(f"{path.name}: [[cells]] cases: expected patterns, found {cases!r}")
     for producer in _named(entry, "producers", implementations, path):
         for worker in _named(entry, "workers", implementations, path):
             for carrier in _named(entry, "carriers", carriers, path):
+                for side, name in ((producer, "producer"), (worker, "worker")):
+                    if name not in side.roles:
+                        raise MatrixError(f"{path.name}: [[cells]]: {side.name} is no {name}")
                 yield Cell(
                     producer=producer,
                     worker=worker,
@@ -258,6 +314,7 @@ def _expand(
                     reference=str(control or _reference(producer, worker).name),
                     is_control=role == "control",
                     tier=tier,
+                    cases=tuple(map(str, cases)),
                 )
 
 
@@ -277,7 +334,7 @@ def _missing_controls(
             wanted.setdefault(cell.control_key, cell)
     for cell in wanted.values():
         reference = implementations[cell.reference]
-        yield replace(cell, producer=reference, worker=reference, is_control=True)
+        yield replace(cell, producer=reference, worker=reference, is_control=True, cases=("*",))
 
 
 def _one_of(entry: Mapping[str, object], key: str, values: Sequence[str], path: Path) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from celeriac_conformance.cases import CASE_ATTRIBUTE, Case
-from celeriac_conformance.driver_client import UnsupportedError
 from celeriac_conformance.environments import Environments, MissingPythonError, cache_folder
 from celeriac_conformance.exchange import Deployment, Exchange
 from celeriac_conformance.known_failures import KnownFailure, find, read_known_failures, unmatched
@@ -26,6 +25,7 @@ from celeriac_conformance.outcomes import Outcome, Verdicts, decide
 from celeriac_conformance.processes import stop_all
 from celeriac_conformance.runtimes.base import CannotSetUpError, Program, Runtime
 from celeriac_conformance.runtimes.process import ProcessRuntime
+from celeriac_conformance.unsupported import UnsupportedError
 
 __all__ = ["ConformancePlugin", "ControlFailedError", "add_options", "deployment", "exchange"]
 
@@ -188,7 +188,7 @@ class ConformancePlugin:
             return False
         parameters: dict[str, object] = item.callspec.params  # type: ignore[attr-defined]
         case_id = described.id_for(parameters)
-        if not cell.carrier.carries(case_id):
+        if not cell.runs(case_id):
             return False
         item.user_properties += [("case", case_id), ("spec", described.spec), ("cell", cell.id)]
         known = find(self.known, case_id, cell.id)
@@ -269,6 +269,9 @@ class ConformancePlugin:
                 reason = described.not_in(implementation.version)
                 if reason is not None:
                     pytest.skip(f"{implementation.name} {reason}")
+        lacking = cell.worker.lacking(case_id)
+        if lacking is not None:
+            pytest.skip(f"{cell.worker.name}: {lacking}")
         if not cell.is_control:
             self._check_control(case_id, cell)
 
@@ -284,6 +287,14 @@ class ConformancePlugin:
                 )
             if outcome in (Outcome.KNOWN, Outcome.UNSUPPORTED):
                 pytest.skip(f"{case_id} {outcome} in {control.id}: the case proves nothing")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self) -> Generator[None, object, object]:
+        """Turn what a fixture finds unsupported into a skip."""
+        try:
+            return (yield)
+        except UnsupportedError as error:
+            pytest.skip(str(error))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, object, object]:

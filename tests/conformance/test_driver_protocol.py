@@ -20,11 +20,11 @@ from celeriac_conformance.driver_client import (
     DriverClient,
     DriverError,
     DriverProtocolError,
-    UnsupportedError,
 )
 from celeriac_conformance.drivers import typed_values
 from celeriac_conformance.forms import Form, call, chain
 from celeriac_conformance.processes import ManagedProcess, ProcessEndedError
+from celeriac_conformance.unsupported import UnsupportedError
 
 DRIVER = """
 import json, sys, time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from celeriac_conformance.matrix import Implementation
@@ -23,14 +23,15 @@ def worker_command(
     """Return the command that starts a worker the way a user would.
 
     Args:
-        python: Interpreter that has the implementation.
+        python: Interpreter (Python or Node) that has the implementation.
         implementation: What to run.
         options: How.
         number: Tells this worker's node name from others of the run.
     """
-    program = implementation.worker or (implementation.library,)
+    program = ["{interpreter}", "-m", *(implementation.worker or (implementation.library,))]
     return [
-        *(python, "-m", *program, "-A", _TASKS, "worker", "-l", options.loglevel),
+        *_filled(implementation.worker_command or program, python),
+        *("-A", _TASKS, "worker", "-l", options.loglevel),
         *("-P", options.pool, "-c", str(options.concurrency), "-Q", ",".join(options.queues)),
         *("-n", f"{options.name}{number}@%h", *options.extra),
     ]
@@ -38,7 +39,18 @@ def worker_command(
 
 def driver_command(python: str, implementation: Implementation) -> list[str]:
     """Return the command that starts the driver of an implementation."""
-    return [python, "-m", implementation.driver]
+    return _filled(
+        implementation.driver_command or ["{interpreter}", "-m", implementation.driver], python
+    )
+
+
+def _filled(command: Sequence[str], interpreter: str) -> list[str]:
+    """Fill in what only this machine knows; ``{here}`` was filled in when the matrix was read."""
+    drivers = CHECKOUT / "conformance/celeriac_conformance/drivers"
+    return [
+        part.replace("{interpreter}", interpreter).replace("{drivers}", str(drivers))
+        for part in command
+    ]
 
 
 def program_environment(

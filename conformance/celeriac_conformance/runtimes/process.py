@@ -139,6 +139,7 @@ class ProcessRuntime(Runtime):
     ) -> dict[str, str]:
         return {
             **{name: os.environ[name] for name in _KEEP if name in os.environ},
+            **self._environments.variables(implementation),
             **program_environment(implementation, ground, settings),
         }
 
