@@ -80,9 +80,7 @@ class Raised:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Raised:
         """Read a driver's description of an exception."""
-        return cls(
-            value["type"], value["module"], value["args"], value["text"], value.get("bases")
-        )
+        return cls(value["type"], value["module"], value["args"], value["text"], value.get("bases"))
 
     @property
     def bases(self) -> list[str]:
