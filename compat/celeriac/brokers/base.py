@@ -19,6 +19,7 @@ __all__ = [
     "BrokerError",
     "BrokerLostError",
     "Delivery",
+    "EventQueue",
     "Mailbox",
     "PublishError",
     "Publisher",
@@ -173,6 +174,20 @@ class Publisher(ABC):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventQueue:
+    """How a worker hears other workers' events. Spec: control-and-events#2.1, control-and-events#3.3."""
+
+    prefix: str = "celeryev"
+    """First part of the queue's name."""
+    durable: bool = False
+    exclusive: bool = True
+    expires_s: float | None = 60.0
+    """Life of the unused queue."""
+    ttl_s: float | None = 5.0
+    """Life of an event in the queue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mailbox:
     """Where a worker hears remote control. Spec: control-and-events#1.1."""
 
@@ -197,7 +212,11 @@ class SideChannel(ABC):
     display_url: str
     """Where to, with the password as ``**``."""
     poll_interval_s: float | None
-    """How long to wait between `fetch` calls when `filenos` is empty; `None`: `filenos` tell."""
+    """How long to wait between `fetch` calls, whatever `filenos` say; `None`: `filenos` tell."""
+    event_queue: str | None = None
+    """Deliveries of this queue are events of other workers; `None`: none are heard."""
+    reply_queue: str | None = None
+    """Deliveries of this queue answer what `ask` asked; `None` while nothing is asked."""
 
     @abstractmethod
     def connect(self) -> None:
@@ -220,6 +239,21 @@ class SideChannel(ABC):
     @abstractmethod
     def fetch(self, limit: int) -> list[Delivery]:
         """Return up to `limit` control requests that are there already; never waits. They need no settling."""
+
+    def ask(self, message: Message, oid: str) -> bool:
+        """Send a request to all workers; what they answer is fetched from `reply_queue`, until `end_replies`.
+
+        Args:
+            message: The request; it names `oid` as the routing key of its replies.
+            oid: Identifies this asker.
+
+        Returns:
+            Whether this transport can do so.
+        """
+        return False
+
+    def end_replies(self) -> None:
+        """Hear no more answers."""
 
     @abstractmethod
     def reply(self, message: Message, *, exchange: str, routing_key: str) -> None:

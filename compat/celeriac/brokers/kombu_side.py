@@ -24,6 +24,7 @@ from celeriac.brokers.base import (
     BrokerError,
     BrokerLostError,
     Delivery,
+    EventQueue,
     Mailbox,
     PublishError,
     SideChannel,
@@ -53,6 +54,8 @@ _DEADLINE_S: Final = 5.0
 """The loop waits no longer for the side channel; what takes longer counts as lost."""
 _POLL_S: Final = 0.5
 """Clients wait a second for an answer."""
+_REPLY_POLL_S: Final = 0.05
+"""On Redis, while other workers are asked something: their answers wait in a list."""
 _RESOURCE_LOCKED: Final = 405
 _KNOWN_EXCHANGES: Final = 16
 """Reply exchanges remembered as declared; there is one, unless somebody makes names up."""
@@ -73,6 +76,8 @@ class RedisMailbox(Consumer):
         self._pubsub: Any = _redis.Redis(connection_pool=self._channel.pool).pubsub()
         self._queue_of: dict[bytes, str] = {}
         """Pattern → queue."""
+        self._lists: list[str] = []
+        """Queues that nobody publishes to a subscription for: they are asked."""
 
     def consume(self, queues: Sequence[Any], prefetch_count: int) -> None:
         """Declare and subscribe."""
@@ -87,6 +92,17 @@ class RedisMailbox(Consumer):
             pattern = channel.global_keyprefix + topic
             self._queue_of[pattern.encode()] = queue.name
             self._pubsub.psubscribe(pattern)
+
+    def add_list(self, queue: Any) -> None:
+        """Declare a queue that is fed directly; `fetch` looks into it each time."""
+        queue(self._channel).declare()
+        self._lists.append(queue.name)
+
+    def remove_list(self, name: str) -> None:
+        """Delete such a queue with its binding."""
+        if name in self._lists:
+            self._lists.remove(name)
+            self._channel.queue_delete(name)
 
     def remove_queue(self, name: str) -> None:
         """Unsubscribe."""
@@ -123,7 +139,15 @@ class RedisMailbox(Consumer):
             queue = self._queue_of.get(reply["pattern"])
             if queue is not None:
                 received.append(received_from("fanout", queue, reply["data"]))
+        for name in self._lists:
+            received += self._take(name, limit - len(received))
         return received
+
+    def _take(self, name: str, limit: int) -> list[Received]:
+        if limit < 1:
+            return []
+        raw = self._channel.client.rpop(self._channel.global_keyprefix + name, limit)
+        return [received_from("direct", name, each) for each in raw or ()]
 
     def ack(self, handles: Sequence[Any]) -> None:
         """Nothing to settle."""
@@ -156,6 +180,7 @@ class KombuSideChannel(SideChannel):
     Args:
         url: Broker URL, or several joined by ``;``.
         mailbox: Where to listen; `None`: not at all.
+        events: How to hear other workers' events; `None`: not at all.
         event_exchange: Name of the exchange for events.
         transport_options: `broker_transport_options`.
         connect_timeout_s: Limit for one connection attempt.
@@ -169,6 +194,7 @@ class KombuSideChannel(SideChannel):
         url: str,
         mailbox: Mailbox | None,
         *,
+        events: EventQueue | None = None,
         event_exchange: str = "celeryev",
         transport_options: Mapping[str, Any] | None = None,
         connect_timeout_s: float = 4.0,
@@ -179,6 +205,8 @@ class KombuSideChannel(SideChannel):
         self.display_url = display_url(url)
         self.poll_interval_s = None
         self._mailbox = mailbox
+        self._events = events
+        self._replies: Any = None
         self._event_exchange_name = event_exchange
         self._maker = ConnectionMaker(
             url,
@@ -234,10 +262,36 @@ class KombuSideChannel(SideChannel):
         else:
             make = getattr(connection.transport, "make_consumer", None)
             consumer = AnyConsumer(connection) if make is None else make(connection, {})
-        consumer.consume([queue], 0)
+        queues = [queue]
+        if self._events is not None and self._has_neighbours:
+            queues.append(self._event_queue(self._events))
+            self.event_queue = queues[-1].name
+        consumer.consume(queues, 0)
         self._consumer = consumer
-        interval_s = consumer.poll_interval_s
+        self._set_poll_interval()
+
+    def _set_poll_interval(self) -> None:
+        interval_s = None if self._consumer is None else self._consumer.poll_interval_s
         self.poll_interval_s = None if interval_s is None else min(interval_s, _POLL_S)
+
+    @property
+    def _has_neighbours(self) -> bool:
+        """Whether other workers can be heard here: on the transports where Celery does."""
+        connection = self._connection
+        return is_amqp(connection) or connection.transport.driver_type == "redis"
+
+    def _event_queue(self, events: EventQueue) -> Any:
+        return Queue(
+            f"{events.prefix}.{uuid.uuid4()}",
+            self._event_exchange,
+            routing_key="worker.#",
+            durable=events.durable,
+            exclusive=events.exclusive,
+            auto_delete=not events.durable,
+            expires=events.expires_s,
+            message_ttl=events.ttl_s,
+            no_ack=True,
+        )
 
     def _claim(self, mailbox: Mailbox, queue: Any) -> Any:
         """Declare the mailbox; return another one where a second worker of the same name holds it."""
@@ -259,6 +313,7 @@ class KombuSideChannel(SideChannel):
         connection, self._connection = self._connection, None
         consumer, self._consumer = self._consumer, None
         self._channel = None
+        self._replies = self.event_queue = self.reply_queue = None
         if connection is None:
             return
         try:
@@ -328,6 +383,36 @@ class KombuSideChannel(SideChannel):
                 self._declared.add(exchange)
             self._send(message, exchange, routing_key)
 
+    def ask(self, message: Message, oid: str) -> bool:
+        """Declare a reply queue, consume it, and broadcast."""
+        mailbox, consumer = self._mailbox, self._consumer
+        if mailbox is None or consumer is None or not self._has_neighbours:
+            return False
+        with self._errors("asking other workers"):
+            queue = _reply_queue(mailbox, oid)
+            if isinstance(consumer, RedisMailbox):
+                consumer.add_list(queue)
+                self.poll_interval_s = _REPLY_POLL_S
+            else:
+                queue(self._channel).declare()
+                consumer.add_queue(queue)
+            self._replies, self.reply_queue = queue, queue.name
+            self._send(message, f"{mailbox.namespace}.pidbox", "")
+        return True
+
+    def end_replies(self) -> None:
+        """Give the reply queue up."""
+        queue, self._replies, self.reply_queue = self._replies, None, None
+        consumer = self._consumer
+        if queue is None or consumer is None:
+            return
+        with self._errors("giving up replies"):
+            if isinstance(consumer, RedisMailbox):
+                consumer.remove_list(queue.name)
+                self._set_poll_interval()
+            else:
+                consumer.remove_queue(queue.name)
+
     def publish_event(self, message: Message, *, routing_key: str) -> None:
         """Send to the event exchange."""
         with self._errors("sending events"):
@@ -380,6 +465,21 @@ def _deadlines(url: str) -> dict[str, float]:
     if scheme in ("amqp", "amqps", "pyamqp"):
         return {"read_timeout": _DEADLINE_S, "write_timeout": _DEADLINE_S}
     return {}
+
+
+def _reply_queue(mailbox: Mailbox, oid: str) -> Any:
+    exchange = Exchange(f"reply.{mailbox.namespace}.pidbox", "direct", durable=False)
+    return Queue(
+        f"{oid}.reply.{mailbox.namespace}.pidbox",
+        exchange,
+        routing_key=oid,
+        durable=mailbox.durable,
+        exclusive=mailbox.exclusive,
+        auto_delete=not mailbox.durable,
+        expires=mailbox.expires_s,
+        message_ttl=mailbox.ttl_s,
+        no_ack=True,
+    )
 
 
 def _mailbox_queue(mailbox: Mailbox, name: str) -> Any:

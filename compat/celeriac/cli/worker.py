@@ -119,8 +119,8 @@ Examples:
     is_flag=True,
     help="Send task events from the start.",
 )
-@click.option("--without-gossip", is_flag=True, help="Accepted: this worker does not gossip.")
-@click.option("--without-mingle", is_flag=True, help="Accepted: this worker does not mingle.")
+@click.option("--without-gossip", is_flag=True, help="Do not listen to other workers' events.")
+@click.option("--without-mingle", is_flag=True, help="Do not ask other workers at start.")
 @click.option("--without-heartbeat", is_flag=True, help="Send no heartbeat events.")
 @click.option(
     "--heartbeat-interval",

@@ -15,12 +15,15 @@ from typing import Final
 from celeriac.brokers.base import (
     BrokerAccessError,
     BrokerError,
+    Delivery,
     PublishError,
     SideChannel,
     SideChannelUnsupportedError,
 )
 from celeriac.events.sender import EventSender
+from celeriac.worker.gossip import Gossip
 from celeriac.worker.heart import Heart
+from celeriac.worker.mingle import Mingle
 from celeriac.worker.remote.panel import Dispatcher
 from celeriac.worker.service import Service
 from celeriac_protocol.message import Message
@@ -44,6 +47,8 @@ class SideService(Service):
         dispatcher: Runs requests; `None`: remote control is off.
         sender: Collects events; `None`: none are sent.
         heart: Makes the worker's own events, if they are wanted.
+        mingle: Asks the neighbours at each connection, if that is wanted.
+        gossip: Hears the other workers' events, if that is wanted.
     """
 
     def __init__(
@@ -54,11 +59,15 @@ class SideService(Service):
         dispatcher: Dispatcher | None,
         sender: EventSender | None,
         heart: Heart | None,
+        mingle: Mingle | None = None,
+        gossip: Gossip | None = None,
     ) -> None:
         self.channel = channel
         self.dispatcher = dispatcher
         self.sender = sender
         self.heart = heart
+        self.mingle = mingle
+        self.gossip = gossip
         self.connected = False
         self.stopping = False
         self._is_wanted = is_wanted
@@ -87,6 +96,10 @@ class SideService(Service):
         due = [at - monotonic for at in times]
         if self.heart is not None and (beat := self.heart.due_in_s(monotonic)) is not None:
             due.append(beat)
+        if self.mingle is not None and self.mingle.ends_at is not None:
+            due.append(self.mingle.ends_at - monotonic)
+        if self.gossip is not None:
+            due.append(self.gossip.due_in_s(monotonic))
         return max(0.0, min(due)) if due else None
 
     def serve(self, ready: set[int], monotonic: float) -> None:
@@ -97,6 +110,8 @@ class SideService(Service):
             if self.stopping or monotonic < self._connect_at or not self._is_wanted():
                 return
             if not self._connect(monotonic):
+                return
+            if self.mingle is not None and not self._mingle(self.mingle, monotonic):
                 return
         try:
             self._serve(ready, monotonic)
@@ -144,6 +159,16 @@ class SideService(Service):
                 self.heart.start(monotonic)
         return self.connected
 
+    def _mingle(self, mingle: Mingle, monotonic: float) -> bool:
+        try:
+            mingle.start(self.channel, monotonic)
+        except BrokerError as exc:
+            self._on_lost(exc, monotonic)
+        else:
+            if self.channel.poll_interval_s is not None:
+                self._poll_at = monotonic
+        return self.connected
+
     def _retry_later(self, monotonic: float) -> None:
         self.channel.disconnect()
         self._connect_at = monotonic + self._pause_s
@@ -155,6 +180,10 @@ class SideService(Service):
         self._filenos = ()
         if self.heart is not None:
             self.heart.pause()
+        if self.mingle is not None:
+            self.mingle.pause()
+        if self.gossip is not None:
+            self.gossip.pause()
         self._retry_later(monotonic)
 
     # -- in and out -------------------------------------------------------------------------------
@@ -169,6 +198,10 @@ class SideService(Service):
             self._pause_s = _FIRST_PAUSE_S
         if self.heart is not None:
             self.heart.beat_when_due(monotonic)
+        if self.mingle is not None:
+            self.mingle.end_when_due(self.channel, monotonic)
+        if self.gossip is not None:
+            self.gossip.tick(monotonic)
         if self.sender is not None and not self.sender.is_empty:
             self.sender.flush(self._publish)
             if self._poll_at is None:
@@ -185,18 +218,29 @@ class SideService(Service):
             self._poll_at = monotonic
         else:
             self._poll_at = None if interval_s is None else monotonic + interval_s
-        if self.stopping or self.dispatcher is None:
+        if self.stopping:
             return
         for request in requests:
-            answer = self.dispatcher.handle(request)
-            if answer is None:
-                continue
-            try:
-                self.channel.reply(
-                    answer.message, exchange=answer.exchange, routing_key=answer.routing_key
-                )
-            except PublishError as exc:
-                logger.error("A remote-control reply was refused: %s", exc)
+            queue = request.message.delivery_info.queue
+            if queue is not None and queue == self.channel.event_queue:
+                if self.gossip is not None:
+                    self.gossip.hear(request, monotonic)
+            elif queue is not None and queue == self.channel.reply_queue:
+                if self.mingle is not None:
+                    self.mingle.hear(request)
+            else:
+                self._answer(request)
+
+    def _answer(self, request: Delivery) -> None:
+        answer = None if self.dispatcher is None else self.dispatcher.handle(request)
+        if answer is None:
+            return
+        try:
+            self.channel.reply(
+                answer.message, exchange=answer.exchange, routing_key=answer.routing_key
+            )
+        except PublishError as exc:
+            logger.error("A remote-control reply was refused: %s", exc)
 
     def _publish(self, message: Message, routing_key: str) -> None:
         self.channel.publish_event(message, routing_key=routing_key)

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any
 from kombu.utils.url import maybe_sanitize_url
 
 from celeriac import signals
-from celeriac.brokers.base import Broker, Mailbox, SideChannel
+from celeriac.brokers.base import Broker, SideChannel
 from celeriac.brokers.kombu import KombuBroker
-from celeriac.brokers.kombu_side import KombuSideChannel
 from celeriac.clock import Clock, SystemClock
-from celeriac.events.sender import EventSender
 from celeriac.exceptions import ImproperlyConfigured
 from celeriac.pools import pool_class
 from celeriac.result import set_join_will_block
@@ -27,17 +25,13 @@ from celeriac.worker.banner import banner, task_list
 from celeriac.worker.connection import ConnectionGivenUpError, Reconnector
 from celeriac.worker.delivery import Hooks, Request
 from celeriac.worker.execute import Executor
-from celeriac.worker.heart import DEFAULT_INTERVAL_S, Heart
 from celeriac.worker.loop import Loop
 from celeriac.worker.nodename import node_name
 from celeriac.worker.payload import SettlePayload
 from celeriac.worker.rates import parse_rate
-from celeriac.worker.remote.panel import Dispatcher
-from celeriac.worker.remote.state import ControlState
-from celeriac.worker.request import Phase
 from celeriac.worker.revoked import RevokedIds
 from celeriac.worker.shutdown import ShutdownSignals, Stop
-from celeriac.worker.side import SideService
+from celeriac.worker.side_parts import make_side_channel, make_side_service
 from celeriac.worker.waiter import Waiter
 from celeriac_protocol import __version__
 from celeriac_protocol.serializers import accept_set
@@ -144,7 +138,7 @@ class Worker:
         if not options.quiet:
             self._print_banner(queues, broker)
         waiter = Waiter()
-        side = self._make_side_channel()
+        side = make_side_channel(self)
         pool = self.pool = self._make_pool(executor, waiter, (broker, side))
         try:
             pool.start()
@@ -165,7 +159,7 @@ class Worker:
             waiter=waiter,
         )
         self._limit_rates(self.loop)
-        self.loop.services.append(self._make_side_service(self.loop, side, accept))
+        self.loop.services.append(make_side_service(self, self.loop, side, accept))
         self.shutdown.install()
         waiter.watch_signals()
         try:
@@ -323,66 +317,6 @@ class Worker:
             heartbeat_s=conf.broker_heartbeat,
             ssl=conf.broker_use_ssl,
             login_method=conf.broker_login_method,
-        )
-
-    def _make_side_channel(self) -> SideChannel:
-        conf = self.app.conf
-        mailbox = None
-        if conf.worker_enable_remote_control:
-            if conf.control_queue_durable and conf.control_queue_exclusive:
-                raise ImproperlyConfigured(
-                    "control_queue_durable and control_queue_exclusive cannot both be true: "
-                    "an exclusive queue goes with its connection"
-                )
-            mailbox = Mailbox(
-                node=self.hostname,
-                namespace=conf.control_exchange,
-                durable=conf.control_queue_durable,
-                exclusive=conf.control_queue_exclusive,
-                expires_s=conf.control_queue_expires,
-                ttl_s=conf.control_queue_ttl,
-            )
-        return KombuSideChannel(
-            self.app.broker_url_for(conf.broker_read_url),
-            mailbox,
-            event_exchange=conf.event_exchange,
-            transport_options=conf.broker_transport_options,
-            connect_timeout_s=conf.broker_connection_timeout,
-            heartbeat_s=conf.broker_heartbeat,
-            ssl=conf.broker_use_ssl,
-            login_method=conf.broker_login_method,
-        )
-
-    def _make_side_service(
-        self, loop: Loop, side: SideChannel, accept: frozenset[str]
-    ) -> SideService:
-        app, options = self.app, self.options
-        sender = None
-        if self.sends_task_events or not (options.without_heartbeat and options.without_gossip):
-            sender = EventSender(self.hostname, app.clock, serializer=app.conf.event_serializer)
-        state = ControlState(
-            self,
-            loop,
-            revoked=self.revoked,
-            side=side,
-            sender=sender,
-            task_events=self.sends_task_events,
-        )
-
-        def load() -> tuple[int, int]:
-            running = sum(r.state.phase is Phase.RUNNING for r in loop.requests.values())
-            return running, loop.totals.total()
-
-        heart = None
-        if sender is not None and not options.without_heartbeat:
-            heart = Heart(sender, load, options.heartbeat_interval or DEFAULT_INTERVAL_S)
-        dispatcher = Dispatcher(state, accept=accept)
-        return SideService(
-            side,
-            lambda: loop.connected,
-            dispatcher=dispatcher if app.conf.worker_enable_remote_control else None,
-            sender=sender,
-            heart=heart,
         )
 
     def _make_pool(

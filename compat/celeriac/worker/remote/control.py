@@ -238,3 +238,5 @@ def shutdown(state: ControlState, msg: str = "Got shutdown from remote", **kwarg
 @control_command(visible=False)
 def election(state: ControlState, id: str, topic: str, action: Any = None, **kwargs: Any) -> None:
     """Hold election; a worker that does not gossip is no candidate."""
+    if state.gossip is not None:
+        state.gossip.stand(id, topic, action, state.loop.clock.monotonic())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac.brokers.base import SideChannel
 from celeriac.events.sender import EventSender
+from celeriac.worker.gossip import Gossip
 from celeriac.worker.loop import Loop
 from celeriac.worker.revoked import RevokedIds
 from celeriac.worker.task_events import TaskEvents
@@ -65,6 +66,7 @@ class ControlState:
         sender: Of events; `None` when nothing may be sent.
         side: Where replies go.
         observer: What the loop tells of tasks while task events are on.
+        gossip: Who else is there; `None` when this worker does not listen.
         always_on: Task events were asked for at start; no command switches them off.
     """
 
@@ -77,6 +79,7 @@ class ControlState:
         side: SideChannel,
         sender: EventSender | None,
         task_events: bool = False,
+        gossip: Gossip | None = None,
     ) -> None:
         self.worker = worker
         self.loop = loop
@@ -87,6 +90,7 @@ class ControlState:
         self.sender = sender
         self.side = side
         self.observer = TaskEvents(sender) if sender is not None else None
+        self.gossip = gossip
         self.always_on = task_events
         if task_events:
             loop.observer = self.observer
