@@ -88,9 +88,14 @@ def refused(reason: Reason, field: str, text: str, message: Message) -> None:
         )
 
 
-def discarded(name: str, task_id: str) -> None:
+def discarded(name: str, task_id: str, stamps: object = None) -> None:
     """A revoked or expired task will not run."""
-    request.info("Discarding revoked task: %s[%s]", name, task_id)
+    if stamps:
+        request.info(
+            "Discarding revoked task: %s[%s] (revoked by header: %s)", name, task_id, stamps
+        )
+    else:
+        request.info("Discarding revoked task: %s[%s]", name, task_id)
 
 
 def soft_limit(limit_s: float, name: str, task_id: str) -> None:

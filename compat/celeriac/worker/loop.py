@@ -11,7 +11,7 @@ acked?). This file is the only place where their order meets I/O.
 from __future__ import annotations
 
 import logging
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -24,11 +24,13 @@ from celeriac.pools.base import Accepted, Finished, Job, Lost, Pool, PoolEvent, 
 from celeriac.worker import actions, intake, lines
 from celeriac.worker.connection import Reconnector
 from celeriac.worker.delivery import Hooks, Request, Unreadable, read_delivery
+from celeriac.worker.ended import EndedRuns, Losses, attempt_of
 from celeriac.worker.holds import Holds
 from celeriac.worker.payload import MarkRevoked, SettlePayload, worker_lost
 from celeriac.worker.rates import RateLimiter
 from celeriac.worker.request import Input, Phase, step
 from celeriac.worker.service import Service
+from celeriac.worker.stamps import RevokedStamps
 from celeriac.worker.waiter import Waiter
 from celeriac_protocol.errors import Hint
 
@@ -38,9 +40,6 @@ logger = logging.getLogger("celery.worker.consumer")
 
 FETCH_LIMIT = 64
 """Deliveries taken per turn: enough to amortise the turn, small enough to keep acks and starts prompt."""
-
-REMEMBERED = 1000
-"""Runs that ended without their connection and whose redelivery is still expected."""
 
 MAX_PREFETCH = 65535
 """AMQP's prefetch count is an unsigned short."""
@@ -66,6 +65,7 @@ class Loop:
         observer: Told of every task on its way; None, as long as nobody wants to know, costs nothing.
         services: Whatever else lives in this loop.
         totals: Tasks taken by the pool so far, by name.
+        revoked_stamps: Stamps whose tasks must not run.
         limiter: Keeps back tasks of limited types; None while there are none.
     """
 
@@ -102,9 +102,11 @@ class Loop:
         self.services: list[Service] = []
         self.totals: Counter[str] = Counter()
         self.limiter: RateLimiter | None = None
+        self.revoked_stamps = RevokedStamps()
         self._holds: Holds[Request] = Holds()
         self._ready: deque[Request] = deque()
-        self._ended: OrderedDict[tuple[str, int], actions.Ack | actions.Reject] = OrderedDict()
+        self._ended = EndedRuns()
+        self._losses = Losses()
         self._acks: list[Tag] = []
         self._rejects: list[tuple[Tag, bool]] = []
         self._numbers = count()
@@ -194,10 +196,16 @@ class Loop:
     # -- remote control -------------------------------------------------------------------------------------------
 
     def discard_revoked(self, ids: Container[str]) -> None:
-        """Discard what waits for a slot under one of these ids; what waits for its eta is discarded when due."""
+        """Discard what waits for a slot under one of these ids, or under a revoked stamp.
+
+        What waits for its eta is discarded when due.
+        """
         for request in list(self.requests.values()):
-            if request.state.phase in (Phase.READY, Phase.LIMITED) and request.id in ids:
-                self._discard(request, "revoked")
+            if request.state.phase not in (Phase.READY, Phase.LIMITED):
+                continue
+            stamps = self.revoked_stamps.match(request.headers) if self.revoked_stamps else None
+            if stamps or request.id in ids:
+                self._discard(request, "revoked", stamps)
         if self.limiter is not None:
             self.limiter.prune()
 
@@ -388,13 +396,13 @@ class Loop:
 
     def _is_known(self, again: Request) -> bool:
         """Take a redelivery of what runs, or ran, here in the place of the lost delivery. Spec: transports#8 R3."""
-        key = _attempt(again)
+        key = attempt_of(again)
         for request in self.requests.values():
-            if request.state.comes_again and _attempt(request) == key:
+            if request.state.comes_again and attempt_of(request) == key:
                 request.tag = again.tag
                 self.feed(request, Input.ADOPTED)
                 return True
-        settle = self._ended.pop(key, None)
+        settle = self._ended.pop(again)
         if settle is None:
             return False
         self._perform[type(settle)](again, settle)
@@ -417,6 +425,9 @@ class Loop:
             lines.received(request.name, headers.id, request.log_data())
         if isinstance(decision, intake.Discard):
             self._discard(request, decision.reason)
+            return
+        if self.revoked_stamps and (hits := self.revoked_stamps.match(headers)):
+            self._discard(request, "revoked", hits)
             return
         if arrived:
             self.hooks.received(request)
@@ -452,8 +463,8 @@ class Loop:
                 self.feed(request, Input.SLOT)
                 break
 
-    def _discard(self, request: Request, reason: str) -> None:
-        lines.discarded(request.name, request.headers.id)
+    def _discard(self, request: Request, reason: str, stamps: Any = None) -> None:
+        lines.discarded(request.name, request.headers.id, stamps)
         request.detail = reason
         self.hooks.revoked(request, expired=reason == "expired")
         if self.observer is not None:
@@ -500,7 +511,8 @@ class Loop:
         request.detail = (event.exitcode, None if event.raised else event.number)
         error = worker_lost(*request.detail)
         lines.lost(error, request.name, request.headers.id)
-        self.feed(request, Input.LOST)
+        gives_up = request.policy.reject_on_worker_lost and self._losses.are_too_many(request)
+        self.feed(request, Input.LOST_FOR_GOOD if gives_up else Input.LOST)
         if self.observer is None or not runs:
             return
         if request.state.phase is Phase.ENDED:
@@ -571,14 +583,7 @@ class Loop:
         self.pool.settle(Job(request.number, payload))
 
     def _remember(self, request: Request, action: actions.Remember) -> None:
-        self._ended[_attempt(request)] = action.settle
-        if len(self._ended) > REMEMBERED:
-            self._ended.popitem(last=False)
+        self._ended.remember(request, action.settle)
 
     def _forget(self, request: Request, action: actions.Forget) -> None:
         self.requests.pop(request.number, None)
-
-
-def _attempt(request: Request) -> tuple[str, int]:
-    """Return what a redelivery has in common with the delivery before; a retry is another attempt under the same id."""
-    return request.headers.id, request.headers.retries

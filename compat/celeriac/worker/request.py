@@ -88,6 +88,8 @@ class Input(Enum):
     """Outcome: `Reject(requeue=True)`."""
     LOST = "lost"
     """The child died."""
+    LOST_FOR_GOOD = "lost-for-good"
+    """The same, once too often for the task to be tried again."""
     TERMINATED = "terminated"
     """The child died because remote control wanted the task to end."""
     TIMED_OUT = "timed-out"
@@ -186,9 +188,10 @@ def _lost(state: RequestState, policy: Policy) -> _Result:
         and (not state.settled or state.comes_again)
     ):
         return _end(state, _GIVE_BACK)
-    return _settle(Settlement.LOST, lambda p: _ACK if p.acks_on_failure else _DISCARD)(
-        state, policy
-    )
+    return _lost_for_good(state, policy)
+
+
+_lost_for_good = _settle(Settlement.LOST, lambda p: _ACK if p.acks_on_failure else _DISCARD)
 
 
 def _finish_settling(state: RequestState, policy: Policy) -> _Result:
@@ -237,6 +240,7 @@ _TABLE: dict[tuple[Phase, Input], Callable[[RequestState, Policy], _Result]] = {
     (Phase.SUBMITTED, Input.UNREADABLE): _end_with(_DISCARD),
     (Phase.SUBMITTED, Input.DROPPED): _end_with(_ACK),
     (Phase.SUBMITTED, Input.LOST): _lost,
+    (Phase.SUBMITTED, Input.LOST_FOR_GOOD): _lost_for_good,
     (Phase.SUBMITTED, Input.TERMINATED): _settle(Settlement.REVOKED, lambda p: _ACK),
     (Phase.SUBMITTED, Input.DISCONNECTED): _cut_off,
     (Phase.SUBMITTED, Input.ADOPTED): _adopted,
@@ -245,6 +249,7 @@ _TABLE: dict[tuple[Phase, Input], Callable[[RequestState, Policy], _Result]] = {
     (Phase.RUNNING, Input.REJECTED): _end_with(_DISCARD),
     (Phase.RUNNING, Input.REQUEUED): _end_with(_GIVE_BACK),
     (Phase.RUNNING, Input.LOST): _lost,
+    (Phase.RUNNING, Input.LOST_FOR_GOOD): _lost_for_good,
     (Phase.RUNNING, Input.TERMINATED): _settle(Settlement.REVOKED, lambda p: _ACK),
     (Phase.RUNNING, Input.TIMED_OUT): _settle(
         Settlement.TIMED_OUT, lambda p: _ACK if p.acks_on_timeout else _GIVE_BACK

@@ -29,7 +29,13 @@ class Member:
         clock = fields.pop("clock", None)
         pid = fields.pop("pid", 1)
         event = Event(
-            type=kind, hostname=host, clock=clock, pid=pid, timestamp=0.0, utcoffset=0, fields=fields
+            type=kind,
+            hostname=host,
+            clock=clock,
+            pid=pid,
+            timestamp=0.0,
+            utcoffset=0,
+            fields=fields,
         )
         self.gossip.hear(Delivery("t", encode_event(event)), at)
 
@@ -109,7 +115,9 @@ def test_equal_clocks_are_told_apart_by_name() -> None:
     own = Member("b@h")
     own.gossip.stand("e1", "task", "mine", 0.0)
     (mine,) = own.sent()
-    own.hear("worker-elect", "a@h", 0.0, clock=1, pid=9, id="e1", topic="task", action="mine", cver=1)
+    own.hear(
+        "worker-elect", "a@h", 0.0, clock=1, pid=9, id="e1", topic="task", action="mine", cver=1
+    )
     own.gossip.hear(Delivery("t", mine), 0.0)
     own.gossip.tick(100.0)
     assert own.done == []

@@ -15,6 +15,7 @@ from celeriac.pools.base import Lost, TimedOut
 from celeriac.worker.actions import Settlement
 from celeriac.worker.connection import ConnectionGivenUpError, Reconnector
 from celeriac.worker.delivery import Hooks, Request
+from celeriac.worker.ended import LOSSES_AT_MOST
 from celeriac.worker.loop import Loop
 from celeriac.worker.payload import Payload
 from celeriac_protocol.errors import BrokenEnvelopeError, Hint, Reason
@@ -409,3 +410,23 @@ def test_a_revoked_id_never_starts() -> None:
     assert bench.pool.jobs == {}
     assert "revoked id-t expired=False" in bench.told.events
     bench.loop.waiter.close()
+
+
+def test_a_task_that_takes_its_process_down_again_and_again_is_given_up() -> None:
+    subject = Bench()
+    try:
+        subject.loop.tasks = {"proj.add": task(acks_late=True, reject_on_worker_lost=True)}
+        for delivery in range(LOSSES_AT_MOST):
+            subject.broker.deliver(delivery, {"id": "same"}, redelivered=delivery > 0)
+            subject.turn(2)
+            (number,) = subject.pool.jobs
+            subject.pool.accept(number)
+            subject.turn()
+            subject.pool.jobs.clear()
+            subject.pool.events.append(Lost(number, 4711, -9))
+            subject.turn()
+        assert subject.broker.rejected == [(tag, True) for tag in range(LOSSES_AT_MOST - 1)]
+        (job,) = subject.pool.settling.values()
+        assert job.payload.kind is Settlement.LOST
+    finally:
+        subject.loop.waiter.close()

@@ -32,6 +32,7 @@ POLICIES = [
 INTAKE = [
     Input.RUN,
     Input.HOLD,
+    Input.LIMIT,
     Input.DISCARD,
     Input.UNKNOWN,
     Input.INVALID,
@@ -93,7 +94,8 @@ def reachable(policy: Policy) -> dict[History, tuple[Input, ...]]:
                 past.started + actions.count(Start()),
                 past.forgotten + actions.count(Forget()),
                 past.accepted or event is Input.ACCEPTED,
-                past.discarded or event in (Input.DISCARD, Input.LOST, Input.TERMINATED),
+                past.discarded
+                or event in (Input.DISCARD, Input.LOST, Input.LOST_FOR_GOOD, Input.TERMINATED),
                 past.disconnected or event is Input.DISCONNECTED,
             )
             if now not in found:
@@ -251,3 +253,11 @@ def test_a_revoked_task_is_recorded_then_acked_and_never_started() -> None:
 def test_an_unknown_task_is_recorded_then_rejected() -> None:
     _, actions = play(Policy(), Input.UNKNOWN, Input.SETTLED)
     assert actions == [Settle(Settlement.UNKNOWN), Reject(requeue=False), Forget()]
+
+
+def test_a_task_that_was_lost_too_often_is_recorded_instead_of_delivered_again() -> None:
+    policy = Policy(acks_late=True, reject_on_worker_lost=True)
+    state, actions = step(RequestState(phase=Phase.RUNNING), Input.LOST_FOR_GOOD, policy)
+    assert actions == (Settle(Settlement.LOST),)
+    _, actions = step(state, Input.SETTLED, policy)
+    assert Ack() in actions

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import signal as signals
+from collections import defaultdict
 from typing import Any
 
 from celeriac.worker.remote.registry import control_command
 from celeriac.worker.remote.requests import RESERVED
 from celeriac.worker.remote.state import ControlState
 from celeriac.worker.request import Phase
+from celeriac.worker.stamps import RevokedStamps, read_stamps
 from celeriac_protocol.control import ok
 
 __all__ = [
     "revoke",
+    "revoke_by_stamped_headers",
     "signal_number",
     "terminate",
 ]
@@ -74,6 +77,38 @@ def revoke(
     loop.discard_revoked(frozenset(ids))
     logger.info("Tasks flagged as revoked: %s", ", ".join(ids))
     return ok(f"tasks {set(ids)!r} flagged as revoked")
+
+
+@control_command(variadic="headers", signature="[key1=value1 [key2=value2 [... [keyN=valueN]]]]")
+def revoke_by_stamped_headers(
+    state: ControlState, headers: Any, terminate: bool = False, signal: Any = None, **kwargs: Any
+) -> dict[str, object]:
+    """Revoke task by header (or list of headers)."""
+    stamps = read_stamps(headers)
+    signum = signal_number(signal or _default_signal())
+    loop = state.loop
+    loop.revoked_stamps.add(stamps)
+    logger.info("Headers flagged as revoked: %s", stamps)
+    loop.discard_revoked(frozenset())
+    if not terminate:
+        return ok(f"headers {stamps!r} flagged as revoked, but not terminated")
+    found: defaultdict[str, set[Any]] = defaultdict(set)
+    running: list[str] = []
+    # Only by what this command names: others may have been revoked without an end to what runs.
+    wanted = RevokedStamps()
+    wanted.add(stamps)
+    for request in list(loop.requests.values()):
+        if request.state.phase not in (Phase.RUNNING, Phase.SUBMITTED):
+            continue
+        if hits := wanted.match(request.headers):
+            running.append(request.id)
+            for name, values in hits.items():
+                found[name].update(values)
+    if not running:
+        return ok(f"headers {stamps!r} were not terminated")
+    state.revoked.add(running)
+    _terminate(state, running, signum)
+    return ok(f"headers {found!r} revoked")
 
 
 def _terminate(state: ControlState, ids: list[str], signum: int) -> str:

@@ -243,3 +243,30 @@ def test_simple_answers(bench: Bench) -> None:
     assert bench.run("report")["ok"].startswith("\nsoftware -> ")
     assert bench.run("conf")["broker_url"] == "memory://"
     assert bench.run("nosuch") == {"error": "KeyError('nosuch')"}
+
+
+def test_stamps_are_revoked_for_what_waits_and_what_comes(bench: Bench) -> None:
+    for tag in (1, 2, 3, 4):
+        bench.deliver(tag, stamped_headers=["mon"], stamps={"mon": [f"m{tag}"]})
+    answer = bench.run("revoke_by_stamped_headers", headers={"mon": ["m3", "m5"]})
+    assert answer == {"ok": "headers {'mon': ['m3', 'm5']} flagged as revoked, but not terminated"}
+    bench.deliver(5, stamped_headers=["mon"], stamps={"mon": "m5"})
+    bench.deliver(6, stamped_headers=["mon"], stamps={"mon": "m6"})
+    assert [bench.loop.requests[n].id for n in bench.pool.settling] == ["id-3", "id-5"]
+    assert bench.run("revoke_by_stamped_headers", headers=["a=b=c", "x=y"]) == {
+        "ok": "headers {'a': 'b=c', 'x': 'y'} flagged as revoked, but not terminated"
+    }
+    assert bench.run("revoke_by_stamped_headers", headers=["noeq"]) == {
+        "error": "IndexError('list index out of range')"
+    }
+
+
+def test_stamped_tasks_are_terminated_when_asked_for(bench: Bench) -> None:
+    bench.deliver(1, stamped_headers=["mon"], stamps={"mon": ["a", "b"]})
+    bench.accept(0)
+    answer = bench.run("revoke_by_stamped_headers", headers={"mon": "z"}, terminate=True)
+    assert answer == {"ok": "headers {'mon': 'z'} were not terminated"}
+    answer = bench.run("revoke_by_stamped_headers", headers={"mon": ["a", "z"]}, terminate=True)
+    assert answer == {"ok": "headers defaultdict(<class 'set'>, {'mon': {'a'}}) revoked"}
+    assert bench.loop.requests[0].terminated == 15
+    assert "id-1" in bench.revoked
