@@ -30,6 +30,20 @@ def _concurrency(ctx: click.Context, param: click.Parameter, value: str | None) 
     return int(value)
 
 
+def _autoscale(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    words = [word.strip() for word in value.split(",")]
+    if len(words) > 2 or not all(word.isdecimal() for word in words):
+        raise click.BadParameter(f"{value!r}: expected MAX,MIN")
+    numbers = sorted((int(word) for word in (*words, "0")[:2]), reverse=True)
+    if numbers[0] < 1:
+        raise click.BadParameter(f"{value!r}: the pool must be able to grow")
+    return numbers[0], numbers[1]
+
+
 @click.command(
     "worker",
     short_help="Start a worker node.",
@@ -118,6 +132,18 @@ Examples:
     "--events",
     is_flag=True,
     help="Send task events from the start.",
+)
+@click.option(
+    "-S",
+    "--statedb",
+    metavar="FILE",
+    help="Keep revoked ids and the clock in this file; %n, %h, %p are expanded.",
+)
+@click.option(
+    "--autoscale",
+    callback=_autoscale,
+    metavar="MAX,MIN",
+    help="Let the pool grow and shrink by load.",
 )
 @click.option("--without-gossip", is_flag=True, help="Do not listen to other workers' events.")
 @click.option("--without-mingle", is_flag=True, help="Do not ask other workers at start.")

@@ -26,12 +26,13 @@ from celeriac.worker.connection import ConnectionGivenUpError, Reconnector
 from celeriac.worker.delivery import Hooks, Request
 from celeriac.worker.execute import Executor
 from celeriac.worker.loop import Loop
-from celeriac.worker.nodename import node_name
+from celeriac.worker.nodename import expand, node_name
 from celeriac.worker.payload import SettlePayload
 from celeriac.worker.rates import parse_rate
 from celeriac.worker.revoked import RevokedIds
 from celeriac.worker.shutdown import ShutdownSignals, Stop
 from celeriac.worker.side_parts import make_side_channel, make_side_service
+from celeriac.worker.statefile import StateFile, StateFileError
 from celeriac.worker.waiter import Waiter
 from celeriac_protocol import __version__
 from celeriac_protocol.serializers import accept_set
@@ -68,6 +69,9 @@ class WorkerOptions:
     without_gossip: bool = False
     without_mingle: bool = False
     heartbeat_interval: float | None = None
+    statedb: str | None = None
+    autoscale: tuple[int, int] | None = None
+    """The most and the fewest slots of the pool."""
     quiet: bool = False
     no_color: bool | None = None
     extra: dict[str, Any] = field(default_factory=dict)
@@ -159,6 +163,7 @@ class Worker:
             waiter=waiter,
         )
         self._limit_rates(self.loop)
+        self._restore_state(self.loop)
         self.loop.services.append(make_side_service(self, self.loop, side, accept))
         self.shutdown.install()
         waiter.watch_signals()
@@ -211,6 +216,21 @@ class Worker:
         signals.worker_shutting_down.send(
             sender=self.hostname, sig=name, how=how, exitcode=exitcode
         )
+
+    def _restore_state(self, loop: Loop) -> None:
+        path = self.options.statedb or self.app.conf.worker_state_db
+        if not path:
+            return
+        name, _, host = self.hostname.partition("@")
+        words = {"p": self.hostname, "h": host, "n": name, "d": host.partition(".")[2]}
+        state_file = StateFile(
+            expand(path, {**words, "i": "0", "I": ""}), self.revoked, self.app.clock
+        )
+        try:
+            state_file.load()
+        except StateFileError as exc:
+            raise ImproperlyConfigured(f"The state file cannot be used: {exc}") from exc
+        loop.services.append(state_file)
 
     def _limit_rates(self, loop: Loop) -> None:
         if self.app.conf.worker_disable_rate_limits:

@@ -254,7 +254,9 @@ class _Monitor:
 
     def _take(self, event):
         self.events.append(dict(event))
-        self.state.event(event)
+        # Celery's own `State` raises over elections: their `id` is a property of its `Worker`.
+        if not event["type"].startswith("worker-elect"):
+            self.state.event(event)
 
 
 def events(fields):
