@@ -105,7 +105,9 @@ class DockerRuntime(Runtime):
         self, implementation: Implementation, ground: Ground, options: WorkerOptions
     ) -> ContainerProgram:
         command = worker_command("python", implementation, options, self._started + 1)
-        return self.start_program("worker", command, implementation, ground, options.settings)
+        return self.start_program(
+            "worker", command, implementation, ground, options.settings, options.environment
+        )
 
     def start_driver(
         self, implementation: Implementation, ground: Ground, settings: Mapping[str, object]
@@ -120,6 +122,7 @@ class DockerRuntime(Runtime):
         implementation: Implementation,
         ground: Ground,
         settings: Mapping[str, object],
+        variables: Mapping[str, str] | None = None,
     ) -> ContainerProgram:
         """Run any command in a container that has an implementation.
 
@@ -129,6 +132,7 @@ class DockerRuntime(Runtime):
             implementation: Whose image.
             ground: Whose folder, and what the environment says.
             settings: Laid over the app's settings.
+            variables: More of its environment.
 
         Raises:
             CannotSetUpError: It did not start.
@@ -147,9 +151,8 @@ class DockerRuntime(Runtime):
         container.with_volume_mapping(str(ground.folder), str(ground.folder), "rw")
         for source in _SOURCES:
             container.with_volume_mapping(str(CHECKOUT / source), str(CHECKOUT / source))
-        for name, value in program_environment(implementation, ground, settings).items():
-            container.with_env(name, value)
-        container.with_env("HOME", str(ground.folder))
+        common = program_environment(implementation, ground, settings)
+        container.env.update({"HOME": str(ground.folder), **common, **(variables or {})})
         name = f"{implementation.name} {role}"
         try:
             return ContainerProgram(name, container, state=state, log=log, pipes=pipes)
