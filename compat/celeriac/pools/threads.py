@@ -262,16 +262,44 @@ class ThreadsPool(Pool):
         self._make_idle(fresh)
 
     def _make_idle(self, worker: _Worker) -> None:
-        if worker is not self._extra:
+        if worker is not self._extra and self._is_surplus():
+            self._dismiss(worker)
+        elif worker is not self._extra:
             self._idle.append(worker)
         elif self._settling:
             self._give(worker, self._settling.popleft())
+
+    def _is_surplus(self) -> bool:
+        """Whether there are more threads than slots, since the pool shrank while they were busy."""
+        return len(self._workers) - (self._extra is not None) > self.size
 
     def next_deadline(self) -> float | None:
         """When the next limit passes."""
         if self._events or self._reports:
             return time.monotonic()
         return min((w.deadlines[0][0] for w in self._timed if w.deadlines), default=None)
+
+    def grow(self, count: int = 1) -> None:
+        """Start more threads. Raises `OSError` when one cannot be started."""
+        for _ in range(count):
+            self._idle.append(self._new_worker())
+            self.size += 1
+
+    def shrink(self, count: int = 1) -> None:
+        """End threads, idle ones now and busy ones after their job.
+
+        Raises:
+            ValueError: Fewer than one would be left.
+        """
+        if self.size - count < 1:
+            raise ValueError("Can't shrink pool. All threads busy!")
+        self.size -= count
+        for _ in range(min(count, len(self._idle))):
+            self._dismiss(self._idle.pop(0))
+
+    def _dismiss(self, worker: _Worker) -> None:
+        self._workers.discard(worker)
+        worker.inbox.put(None)
 
     def terminate(self, number: int, signum: int) -> bool:
         """Not supported: a thread takes no signal."""

@@ -193,6 +193,11 @@ class Loop:
         """Unsettled deliveries allowed now; 0: no limit."""
         return self._wanted_window()
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether tasks wait for a slot."""
+        return bool(self._ready)
+
     # -- remote control -------------------------------------------------------------------------------------------
 
     def discard_revoked(self, ids: Container[str]) -> None:

@@ -21,6 +21,7 @@ from celeriac.exceptions import ImproperlyConfigured
 from celeriac.pools import pool_class
 from celeriac.result import set_join_will_block
 from celeriac.worker.actions import Settlement
+from celeriac.worker.autoscale import Autoscaler
 from celeriac.worker.banner import banner, task_list
 from celeriac.worker.connection import ConnectionGivenUpError, Reconnector
 from celeriac.worker.delivery import Hooks, Request
@@ -106,6 +107,7 @@ class Worker:
         self._out = out if out is not None else _print
         self.pool: Pool | None = None
         self.loop: Loop | None = None
+        self.autoscaler: Autoscaler | None = None
         self.revoked = RevokedIds()
         self._started_at = self.clock.monotonic()
         self.shutdown = ShutdownSignals(
@@ -164,6 +166,7 @@ class Worker:
         )
         self._limit_rates(self.loop)
         self._restore_state(self.loop)
+        self._scale(self.loop)
         self.loop.services.append(make_side_service(self, self.loop, side, accept))
         self.shutdown.install()
         waiter.watch_signals()
@@ -217,6 +220,15 @@ class Worker:
             sender=self.hostname, sig=name, how=how, exitcode=exitcode
         )
 
+    def _scale(self, loop: Loop) -> None:
+        asked = self.options.autoscale
+        if asked is None:
+            return
+        if self.pool_name == "solo":
+            raise ImproperlyConfigured("The solo pool has one slot: it cannot be scaled")
+        self.autoscaler = Autoscaler(loop, *asked, multiplier=self.prefetch_multiplier)
+        loop.services.append(self.autoscaler)
+
     def _restore_state(self, loop: Loop) -> None:
         path = self.options.statedb or self.app.conf.worker_state_db
         if not path:
@@ -264,7 +276,8 @@ class Worker:
     @property
     def prefetch_count(self) -> int:
         """Deliveries held at most beside those waiting for an eta; 0: no limit."""
-        return self._slots() * self.prefetch_multiplier
+        slots = self._slots() if self.options.autoscale is None else self.options.autoscale[0]
+        return slots * self.prefetch_multiplier
 
     @property
     def prefetch_multiplier(self) -> int:
@@ -283,6 +296,8 @@ class Worker:
         return self.clock.monotonic() - self._started_at
 
     def _slots(self) -> int:
+        if self.options.autoscale is not None and self.pool_name != "solo":
+            return max(1, self.options.autoscale[1])
         return 1 if self.pool_name == "solo" else self.concurrency
 
     def _configure(self) -> None:
@@ -418,7 +433,7 @@ class Worker:
             app=f"{app.main or '__main__'}:{id(app):#x}",
             broker=broker.display_url,
             results=maybe_sanitize_url(app.conf.result_backend or "disabled://"),
-            concurrency=f"{self._slots()} ({self.pool_name})",
+            concurrency=f"{self._concurrency_text()} ({self.pool_name})",
             task_events=self.sends_task_events,
             queues=queues,
             now=datetime.now().astimezone(),
@@ -426,6 +441,12 @@ class Worker:
         self._out(text)
         if self._loglevel <= logging.INFO:
             self._out(task_list(app.tasks, builtins=self._loglevel <= logging.DEBUG))
+
+    def _concurrency_text(self) -> str:
+        if self.options.autoscale is None:
+            return str(self._slots())
+        largest, smallest = self.options.autoscale
+        return f"{{min={smallest}, max={largest}}}"
 
     def _warn_about_root(self, accept: frozenset[str]) -> None:
         if not hasattr(os, "getuid") or os.getuid() != 0:

@@ -130,3 +130,21 @@ def test_stopping_an_idle_pool_leaves_nothing_behind(driver: Driver) -> None:
     if pid != os.getpid():
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("kind", ["prefork", "threads"])
+def test_a_pool_grows_and_shrinks_while_jobs_run(kind: str) -> None:
+    with running(kind, 1) as driver:
+        driver.pool.grow(2)
+        driver.until(lambda: driver.pool.free_slots() == 3)
+        busy = [driver.submit("spin", 0.3) for _ in range(3)]
+        driver.pool.shrink(2)
+        assert driver.pool.size == 1
+        for number in busy:
+            driver.wait(number, Finished)
+        driver.until(lambda: driver.pool.free_slots() == 1)
+        assert driver.wait(driver.submit("echo", 1), Finished).outcome == 1
+        with pytest.raises(ValueError, match="shrink"):
+            driver.pool.shrink()
+        driver.pool.grow()
+        driver.until(lambda: driver.pool.free_slots() == 2)

@@ -129,6 +129,8 @@ def heartbeat(state: ControlState) -> None:
 def pool_grow(state: ControlState, n: int = 1, **kwargs: Any) -> dict[str, object]:
     """Grow pool by n processes/threads."""
     count = _positive(n)
+    if state.worker.autoscaler is not None:
+        return error(_SCALED.format("pool_grow"))
     state.loop.pool.grow(count)
     state.consumer.qos.increment_eventually(count * state.worker.prefetch_multiplier)
     return ok("pool will grow")
@@ -138,9 +140,14 @@ def pool_grow(state: ControlState, n: int = 1, **kwargs: Any) -> dict[str, objec
 def pool_shrink(state: ControlState, n: int = 1, **kwargs: Any) -> dict[str, object]:
     """Shrink pool by n processes/threads."""
     count = _positive(n)
+    if state.worker.autoscaler is not None:
+        return error(_SCALED.format("pool_shrink"))
     state.loop.pool.shrink(count)
     state.consumer.qos.decrement_eventually(count * state.worker.prefetch_multiplier)
     return ok("pool will shrink")
+
+
+_SCALED = "{} is not supported with autoscale. Adjust autoscale range instead."
 
 
 def _positive(n: int) -> int:
@@ -172,9 +179,15 @@ def pool_restart(
 
 
 @control_command(args=[("max", int), ("min", int)], signature="[max [min]]")
-def autoscale(state: ControlState, max: int | None = None, min: int | None = None) -> None:
+def autoscale(
+    state: ControlState, max: int | None = None, min: int | None = None
+) -> dict[str, object]:
     """Modify autoscale settings."""
-    raise ValueError("Autoscale not enabled")
+    autoscaler = state.worker.autoscaler
+    if autoscaler is None:
+        raise ValueError("Autoscale not enabled")
+    autoscaler.set_range(max, min)
+    return ok(f"autoscale now max={autoscaler.largest} min={autoscaler.smallest}")
 
 
 # -- queues ---------------------------------------------------------------------------------------

@@ -133,7 +133,9 @@ def stats(state: ControlState, **kwargs: Any) -> dict[str, Any]:
     broker["credential_provider"] = None
     heartbeat = state.app.conf.broker_heartbeat
     broker["heartbeat"] = None if heartbeat is None else float(heartbeat)
+    scaled = state.worker.autoscaler
     return {
+        **({} if scaled is None else {"autoscaler": scaled.info()}),
         "total": dict(state.loop.totals),
         "pid": os.getpid(),
         "clock": str(state.app.clock.value),

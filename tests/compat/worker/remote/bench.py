@@ -122,6 +122,7 @@ class Bench:
             shutdown=ShutdownSignals(say=lambda text: None),
             prefetch_multiplier=4,
             uptime_s=12.9,
+            autoscaler=None,
         )
         self.state = ControlState(
             self.worker,  # type: ignore[arg-type]
