@@ -16,6 +16,8 @@ BROKER ?= filesystem
 JOBS ?= 2
 TESTS ?= tests conformance
 PYTEST_ARGS ?=
+FUZZ_TESTS ?= tests/differential tests/compat/worker/test_fuzz.py
+FUZZ_ARGS ?=
 
 .PHONY: help
 help: ## Show this list
@@ -83,6 +85,10 @@ docker-test: $(VENV)/.test ## The conformance suite with every program in a cont
 .PHONY: unit
 unit: $(VENV)/.test ## Unit tests alone
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS) tests </dev/null
+
+.PHONY: fuzz
+fuzz: $(VENV)/.test $(CELERY_VENV)/.made ## The long Hypothesis profile: differential tests, the worker's state machine (FUZZ_ARGS="-k legal")
+	@$(WITH_CELERY) $(BIN)/python -m pytest --hypothesis-profile long --timeout 0 $(FUZZ_ARGS) $(FUZZ_TESTS) </dev/null
 
 .PHONY: lint
 lint: $(VENV)/.lint ## ruff check, ruff format --check, codespell

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.ci_guard"]
+pytest_plugins = ["tests.ci_guard", "tests.profiles"]

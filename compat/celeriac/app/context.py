@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["NOT_FIELDS", "Context"]
+__all__ = ["FIELDS", "NOT_FIELDS", "Context"]
 
 _LIMITS = (None, None)
 
@@ -120,6 +120,9 @@ class Context:
     def __repr__(self) -> str:
         return f"<Context: {self.__dict__!r}>"
 
+
+FIELDS = frozenset(name for name in Context.__annotations__ if not name.startswith("_"))
+"""What every request has; whatever else arrives is the sender's own."""
 
 NOT_FIELDS = frozenset(
     name

@@ -23,10 +23,9 @@ __all__ = [
 class Succeeded:
     """The task returned; result stored, callbacks sent."""
 
-    result_repr: str | None
-    """`repr` of the return value, cut to the task's `resultrepr_maxsize`; what events and logs show. `None`, like the
-    runtime, when it did so before and was not run again."""
-    runtime_s: float | None
+    result_repr: str
+    """`repr` of the return value, cut to the task's `resultrepr_maxsize`; what events and logs show."""
+    runtime_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from celeriac.exceptions import TimeoutError
 from celeriac.result.async_result import (
     AsyncResult,
-    MessageHook,
     ResultBase,
     importable_class,
     result_from_tuple,
@@ -235,16 +234,15 @@ class ResultSet(ResultBase):
         if disable_sync_subtasks:
             assert_will_not_block()
 
-        hook = MessageHook(on_message)
-
         def on_meta(result: AsyncResult, meta: ResultMeta) -> None:
-            hook.end(meta)
+            if on_message is not None:
+                on_message(meta.to_dict())
             result._keep(meta)
             value = result.maybe_throw(propagate=propagate)
             if callback is not None:
                 callback(result.id, value)
 
-        self._wait_for_leaves(timeout, interval, on_meta, on_interval, hook)
+        self._wait_for_leaves(timeout, interval, on_meta, on_interval)
         self._tell_ready()
         return [_value_of(result, propagate) for result in self.results]
 
@@ -254,7 +252,6 @@ class ResultSet(ResultBase):
         interval: float,
         on_meta: Callable[[AsyncResult, ResultMeta], None],
         on_interval: Callable[[], Any] | None,
-        hook: MessageHook,
     ) -> None:
         leaves = list(_leaves(self.results))
         # The same id may be in it twice: the backend reports an id once, each holder hears of it.
@@ -277,7 +274,6 @@ class ResultSet(ResultBase):
             interval_s=interval,
             on_meta=each,
             on_interval=on_interval,
-            on_message=hook.take,
         )
 
     def iter_native(
@@ -291,14 +287,14 @@ class ResultSet(ResultBase):
         """Wait for all tasks, then yield (id, document) in the order they became ready."""
         seen: list[tuple[str, dict[str, Any]]] = []
 
-        hook = MessageHook(on_message)
-
         def on_meta(result: AsyncResult, meta: ResultMeta) -> None:
-            hook.end(meta)
+            document = meta.to_dict()
+            if on_message is not None:
+                on_message(document)
             result._keep(meta)
-            seen.append((result.id, {**meta.to_dict(), "result": result.result}))
+            seen.append((result.id, {**document, "result": result.result}))
 
-        self._wait_for_leaves(timeout, interval, on_meta, on_interval, hook)
+        self._wait_for_leaves(timeout, interval, on_meta, on_interval)
         return iter(seen)
 
     def then(

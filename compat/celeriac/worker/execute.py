@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac import signals
 from celeriac.app import trace
-from celeriac.app.context import NOT_FIELDS, Context
+from celeriac.app.context import FIELDS, NOT_FIELDS, Context
 from celeriac.app.einfo import ExceptionInfo
 from celeriac.app.failure import FailedTask, fail_task, return_chord_part, store_document
-from celeriac.app.outcome import Outcome, Refused, Settled, Succeeded
+from celeriac.app.outcome import Outcome, Refused, Settled
 from celeriac.exceptions import InvalidTaskError as InvalidTask
 from celeriac.exceptions import NotRegistered, TaskRevokedError, TimeLimitExceeded
 from celeriac.worker.actions import Settlement
-from celeriac.worker.duplicates import Duplicates
 from celeriac.worker.payload import MarkRevoked, Payload, SettlePayload, worker_lost
 from celeriac_protocol import task as wire
 from celeriac_protocol.errors import RemoteProtocolError, abbreviate
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["Executor"]
 
 logger = logging.getLogger("celery.worker.request")
+
+_KNOWN = FIELDS | frozenset({*wire.STANDARD_HEADERS, "compression"})
+"""Names that are never among `request.headers`."""
 
 _NOT_BEGUN = frozenset({State.PENDING, State.RECEIVED, State.RETRY, State.REJECTED})
 
@@ -51,7 +53,6 @@ class Executor:
         self.limits = limits
         self.accept = accept
         self._tracers: dict[str, Callable[..., Outcome]] = {}
-        self._duplicates = Duplicates(app) if app.conf.worker_deduplicate_successful_tasks else None
 
     def __call__(
         self, payload: Payload | SettlePayload | MarkRevoked, accept: Callable[[], None]
@@ -86,26 +87,7 @@ class Executor:
             tracer = trace.build_tracer(task.name, task, hostname=self.hostname, app=self.app)
             self._tracers[call.headers.task] = tracer
         accept()
-        if self._duplicates is not None:
-            return self._run_once(self._duplicates, tracer, task, call.headers.id, request)
         return tracer(call.headers.id, request.args, request.kwargs, request)
-
-    def _run_once(
-        self,
-        duplicates: Duplicates,
-        tracer: Callable[..., Outcome],
-        task: Any,
-        task_id: str,
-        request: Context,
-    ) -> Outcome:
-        if duplicates.concerns(task, redelivered=request.delivery_info["redelivered"]):
-            outcome = duplicates.skip(task, task_id, request)
-            if outcome is not None:
-                return outcome
-        outcome = tracer(task_id, request.args, request.kwargs, request)
-        if isinstance(outcome, Succeeded):
-            duplicates.note(task, task_id)
-        return outcome
 
     def context(self, payload: Payload, call: wire.TaskMessage, task: Any) -> Context:
         """Build what the task sees as `self.request`. Spec: app-and-cli#5.7."""
@@ -125,11 +107,12 @@ class Executor:
         properties.update(payload.properties)
         ignore_result = headers.ignore_result
         hard, soft = headers.timelimit
+        own = {**headers.custom, **embed.extra}
         fields: dict[str, Any] = {
-            name: value
-            for name, value in (*headers.custom.items(), *embed.extra.items())
-            if name not in NOT_FIELDS
+            name: value for name, value in own.items() if name not in NOT_FIELDS
         }
+        if call.version == 1:
+            own = dict(headers.custom)  # unknown keys of a bare protocol 1 body are no headers
         fields.update(
             id=headers.id,
             task=headers.task,
@@ -160,7 +143,7 @@ class Executor:
                 "priority": payload.priority,
                 "redelivered": redelivered,
             },
-            headers=dict(headers.custom) or None,
+            headers={name: value for name, value in own.items() if name not in _KNOWN} or None,
             properties=properties,
             hostname=self.hostname,
             reply_to=payload.reply_to,

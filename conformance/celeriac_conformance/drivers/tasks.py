@@ -280,12 +280,9 @@ def reject(self, reason):
 
 
 @app.task(name="requeue_once", bind=True, acks_late=True)
-def requeue_once(self, marker):
-    """Ask for another delivery once; `marker` tells whether that was, since not every old broker library does."""
+def requeue_once(self):
     note()
-    if not os.path.exists(marker):
-        with open(marker, "w"):
-            pass
+    if not (self.request.delivery_info or {}).get("redelivered"):
         raise exceptions.Reject("once more", requeue=True)
     return "second delivery"
 

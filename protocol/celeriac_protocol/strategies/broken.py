@@ -24,8 +24,8 @@ from celeriac_protocol.errors import (
 from celeriac_protocol.message import Message, Properties
 from celeriac_protocol.strategies.messages import messages, task_messages
 from celeriac_protocol.strategies.signatures import plain_signatures
-from celeriac_protocol.strategies.values import json_scalars, json_values
-from celeriac_protocol.task import STANDARD_HEADERS, encode
+from celeriac_protocol.strategies.values import json_scalars, json_values, task_names
+from celeriac_protocol.task import STANDARD_HEADERS, TaskMessage, encode
 
 __all__ = ["Broken", "arbitrary_messages", "broken_messages", "mutated_messages"]
 
@@ -301,23 +301,30 @@ def _put_together(parts: _Parts, properties: Properties) -> Message:
     return Message(parts.headers, replace(properties, content_type=parts.content_type), data)
 
 
-_FEW = (
-    plain_signatures()
-)  # faults inside signatures are put there by the table; the rest may be plain
-_ORIGINALS = {version: task_messages(protocol=version, parts=_FEW) for version in (2, 1)}
+# Faults inside signatures are put there by the table; the rest may be plain.
+_FEW = plain_signatures()
 
 
-@st.composite
-def broken_messages(draw: st.DrawFn, *, protocol: int | None = None) -> Broken:
+def broken_messages(
+    *, protocol: int | None = None, names: st.SearchStrategy[str] = task_names()
+) -> st.SearchStrategy[Broken]:
     """Legal messages with one thing wrong, labelled with what.
 
     Args:
-        draw: Given by hypothesis.
         protocol: 2 or 1; `None` for both.
+        names: Task names, where they are not what is wrong.
     """
-    version = draw(st.sampled_from([2, 1])) if protocol is None else protocol
+    versions = (2, 1) if protocol is None else (protocol,)
+    return _broken(
+        {version: task_messages(protocol=version, names=names, parts=_FEW) for version in versions}
+    )
+
+
+@st.composite
+def _broken(draw: st.DrawFn, originals: dict[int, st.SearchStrategy[TaskMessage]]) -> Broken:
+    version = draw(st.sampled_from(sorted(originals, reverse=True)))
     fault = draw(st.sampled_from(_V2_FAULTS if version == 2 else _V1_FAULTS))
-    message = encode(draw(_ORIGINALS[version]))
+    message = encode(draw(originals[version]))
     broken = fault.apply(_taken_apart(message), draw(fault.values))
     return Broken(
         label=f"protocol {version}: {fault.label}",

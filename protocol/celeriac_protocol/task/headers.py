@@ -5,8 +5,8 @@ field; everything unusual goes to the small functions below the table. Their rul
 to the reader:
 
 * `id`: text as it is; a finite number counts as its text; all else is refused, since no result could be stored.
-* names of other tasks (`group`, `root_id`, `parent_id`) and `shadow`: a number counts as its text, other types are
-  refused.
+* names of other tasks (`group`, `root_id`, `parent_id`) and `shadow`: a number counts as its text, but 0 is no
+  `shadow`; other types are refused.
 * `eta`, `expires`: ISO 8601 text, or the timestamp type of AMQP; an empty text is refused like any other garbage.
 * `timelimit`: nothing or two limits, each a finite number, its text, or nothing (null, 0, an empty text).
 * counters (`retries`, `group_index`, `replaced_task_nesting`): an integer where one can be made, else the default.
@@ -101,7 +101,7 @@ def read_table(
     value = get("lang")
     read.lang = value if type(value) is str else _display(value)
     value = get("shadow")
-    read.shadow = value if value is None or type(value) is str else _ref(value, "shadow", overlay)
+    read.shadow = value if value is None or type(value) is str else _shadow(value, overlay)
     value = get("eta")
     read.eta, read.eta_at = _NEVER if value is None else _instant(value, "eta", overlay)
     value = get("expires")
@@ -200,6 +200,11 @@ def _ref(value: object, key: str, overlay: Mapping[str, object] | None) -> str:
     if text is None:
         raise InvalidTaskError(_where(key, overlay), "a text or null", value)
     return str(text)
+
+
+def _shadow(value: object, overlay: Mapping[str, object] | None) -> str | None:
+    text = _ref(value, "shadow", overlay)
+    return text if value else None  # 0 is no name: the task's own is shown
 
 
 def _number_text(value: object) -> str | None:

@@ -27,17 +27,31 @@ def app() -> Iterator[Celery]:
     app.close()
 
 
+def headers_seen(app: Celery, headers: dict[str, Any], body: object) -> str:
+    message = Message(
+        headers,
+        Properties(content_type="application/json", content_encoding="utf-8"),
+        json.dumps(body).encode(),
+    )
+    execute = Executor(app, "celery@here", accept=frozenset({"application/json"}))
+    outcome = execute.run(Payload.of(message), lambda: None)
+    assert isinstance(outcome, Succeeded)
+    return outcome.result_repr
+
+
+def test_unknown_keys_of_the_embed_count_as_headers(app: Celery) -> None:
+    v2 = {"task": "exec.headers", "id": "an-id", "mine": 5}
+    assert headers_seen(app, v2, [[], {}, {"other": 6, "task": "x", "group": "y"}]) == repr(
+        {"mine": 5, "other": 6}
+    )
+    bare = {"task": "exec.headers", "id": "an-id", "other": 6}
+    assert headers_seen(app, {"mine": 5}, bare) == repr({"mine": 5})
+
+
 @pytest.mark.parametrize(
     "name",
     ["self", "children", "_children", "get", "update", "clear", "as_execution_options", "__dict__"],
 )
 def test_a_custom_header_may_have_any_name(app: Celery, name: str) -> None:
-    message = Message(
-        {"task": "exec.headers", "id": "an-id", name: 5},
-        Properties(content_type="application/json", content_encoding="utf-8"),
-        json.dumps([[], {}, {}]).encode(),
-    )
-    execute = Executor(app, "celery@here", accept=frozenset({"application/json"}))
-    outcome = execute.run(Payload.of(message), lambda: None)
-    assert isinstance(outcome, Succeeded)
-    assert outcome.result_repr == repr({name: 5})
+    headers = {"task": "exec.headers", "id": "an-id", name: 5}
+    assert headers_seen(app, headers, [[], {}, {}]) == repr({name: 5})

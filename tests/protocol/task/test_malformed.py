@@ -348,6 +348,7 @@ def test_fields_of_odd_types_that_celery_runs_run_here() -> None:
     assert (headers.ignore_result, headers.shadow, headers.origin) == (True, "5", "7")
     assert headers.lang == "['js']"
     assert read(group_index="x").group_index is None
+    assert read(shadow=0).shadow is None
     assert read(ignore_result=0).ignore_result is False
 
 
