@@ -15,7 +15,7 @@ from pathlib import Path
 
 from celeriac_conformance.cases import version_tuple
 from celeriac_conformance.matrix import Implementation
-from celeriac_conformance.runtimes.base import CannotSetUpError
+from celeriac_conformance.runtimes.base import CannotSetUpError, NotOfferedError
 
 __all__ = ["REAL_CELERY_PYTHON", "Environments", "MissingPythonError", "cache_folder"]
 
@@ -27,7 +27,7 @@ _BUILD_TIMEOUT_S = 900
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-class MissingPythonError(CannotSetUpError):
+class MissingPythonError(NotOfferedError):
     """This machine has no interpreter of the version an implementation is pinned to: it is *unsupported* here."""
 
 

@@ -91,13 +91,15 @@ class Carrier:
     broker: str
     """``redis``, ``rabbitmq``, ``valkey`` or ``rabbitmq4``."""
     backend: str
-    """``redis``, ``valkey`` or ``rpc``."""
+    """``redis``, ``valkey``, ``rpc`` or ``database``."""
     features: frozenset[str] = frozenset()
     """What cases may ask for with `needs`."""
     cases: tuple[str, ...] = ("*",)
     """Patterns over the ids of the cases that run on it; one that starts with ``!`` excludes."""
     runtimes: tuple[str, ...] = RUNTIMES
     """Runtimes that have its servers."""
+    settings: tuple[tuple[str, object], ...] = ()
+    """Settings of every app that uses it."""
 
     def carries(self, case_id: str) -> bool:
         """Say whether a case runs on this carrier."""
@@ -233,6 +235,7 @@ def read_matrix(path: Path) -> Matrix:
                 "features": frozenset(entry.get("features", ())),
                 "cases": tuple(entry.get("cases", ("*",))),
                 "runtimes": tuple(entry.get("runtimes", RUNTIMES)),
+                "settings": tuple(entry.get("settings", {}).items()),
             },
         )
         for entry in _entries(data, "carriers", path)

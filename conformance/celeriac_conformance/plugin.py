@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from celeriac_conformance.cases import CASE_ATTRIBUTE, Case
-from celeriac_conformance.environments import Environments, MissingPythonError, cache_folder
+from celeriac_conformance.environments import Environments, cache_folder
 from celeriac_conformance.exchange import Deployment, Exchange
 from celeriac_conformance.known_failures import KnownFailure, find, read_known_failures, unmatched
 from celeriac_conformance.matrix import (
@@ -23,7 +23,7 @@ from celeriac_conformance.matrix import (
 )
 from celeriac_conformance.outcomes import Outcome, Verdicts, decide
 from celeriac_conformance.processes import stop_all
-from celeriac_conformance.runtimes.base import CannotSetUpError, Program, Runtime
+from celeriac_conformance.runtimes.base import CannotSetUpError, NotOfferedError, Program, Runtime
 from celeriac_conformance.runtimes.process import ProcessRuntime
 from celeriac_conformance.unsupported import UnsupportedError
 
@@ -247,7 +247,7 @@ class ConformancePlugin:
         """Raise what kept a cell's implementations from being made ready."""
         for name in (cell.producer.name, cell.worker.name, cell.carrier.name):
             error = self._setup_errors.get(name)
-            if isinstance(error, MissingPythonError):
+            if isinstance(error, NotOfferedError):
                 pytest.skip(str(error))
             if error is not None:
                 raise error

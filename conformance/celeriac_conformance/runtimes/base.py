@@ -11,11 +11,23 @@ from typing import IO, Protocol
 from celeriac_conformance.broker_taps import BrokerTap, ResultTap
 from celeriac_conformance.matrix import Carrier, Implementation
 
-__all__ = ["CannotSetUpError", "Ground", "Program", "Runtime", "WorkerOptions"]
+__all__ = [
+    "CannotSetUpError",
+    "Ground",
+    "NotOfferedError",
+    "Program",
+    "Runtime",
+    "WorkerOptions",
+    "backend_url",
+]
 
 
 class CannotSetUpError(RuntimeError):
     """An implementation, server or program could not be made ready: the outcome is *error*, not *failed*."""
+
+
+class NotOfferedError(CannotSetUpError):
+    """This machine or runtime has no way to run it, and that is no fault: the outcome is *unsupported*."""
 
 
 class Program(Protocol):
@@ -64,6 +76,8 @@ class Ground:
     """Raw access to stored results, where they are stored."""
     folder: Path
     """Where this cell's journal, logs and marker files go."""
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """Settings of every app of this cell, from its carrier."""
 
     @property
     def journal(self) -> Path:
@@ -85,6 +99,16 @@ class WorkerOptions:
     """More command-line arguments."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """More variables of its environment."""
+
+
+def backend_url(kind: str, folder: Path) -> str:
+    """Return the URL of a result backend that needs no server of its own.
+
+    Args:
+        kind: ``rpc``, or ``database``: a file in the cell's folder.
+        folder: The cell's.
+    """
+    return f"db+sqlite:///{folder / 'results.sqlite'}" if kind == "database" else f"{kind}://"
 
 
 class Runtime(ABC):

@@ -67,7 +67,7 @@ def program_environment(
         "CONFORMANCE_LIBRARY": implementation.library,
         "CONFORMANCE_BROKER_URL": ground.broker_url,
         "CONFORMANCE_RESULT_BACKEND": ground.backend_url,
-        "CONFORMANCE_SETTINGS": json.dumps(dict(settings)),
+        "CONFORMANCE_SETTINGS": json.dumps({**ground.settings, **settings}),
         "CONFORMANCE_JOURNAL": str(ground.journal),
         # Real Celery warns about running as root unless told; ours has to take the variable as well.
         "C_FORCE_ROOT": "1",

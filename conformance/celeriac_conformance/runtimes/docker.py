@@ -14,7 +14,13 @@ from testcontainers.core.container import DockerContainer
 
 from celeriac_conformance.broker_taps import AmqpTap, BrokerTap, RedisTap, ResultTap
 from celeriac_conformance.matrix import Carrier, Implementation
-from celeriac_conformance.runtimes.base import CannotSetUpError, Ground, Runtime, WorkerOptions
+from celeriac_conformance.runtimes.base import (
+    CannotSetUpError,
+    Ground,
+    Runtime,
+    WorkerOptions,
+    backend_url,
+)
 from celeriac_conformance.runtimes.commands import (
     CHECKOUT,
     driver_command,
@@ -74,10 +80,10 @@ class DockerRuntime(Runtime):
         broker_url, tap = self._open_broker(carrier.broker, f"cell{len(self._grounds)}")
         if carrier.backend in _REDIS_LIKE:
             server = self._server(carrier.backend)
-            backend_url, results = server.redis_url(1), ResultTap(server.redis_url(1, LOOPBACK))
+            url, results = server.redis_url(1), ResultTap(server.redis_url(1, LOOPBACK))
         else:
-            backend_url, results = f"{carrier.backend}://", None
-        ground = Ground(broker_url, backend_url, tap, results, folder)
+            url, results = backend_url(carrier.backend, folder), None
+        ground = Ground(broker_url, url, tap, results, folder, dict(carrier.settings))
         self._grounds.append(ground)
         return ground
 

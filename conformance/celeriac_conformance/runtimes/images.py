@@ -17,9 +17,8 @@ from typing import Any
 
 import docker.errors
 
-from celeriac_conformance.environments import MissingPythonError
 from celeriac_conformance.matrix import Implementation
-from celeriac_conformance.runtimes.base import CannotSetUpError
+from celeriac_conformance.runtimes.base import CannotSetUpError, NotOfferedError
 from celeriac_conformance.runtimes.commands import CHECKOUT
 
 __all__ = ["DEFAULT_PYTHON", "REPOSITORY", "SERVERS", "Images"]
@@ -76,14 +75,18 @@ class Images:
         """Return the image that has an implementation installed.
 
         Raises:
-            MissingPythonError: There is no base image with the Python it is pinned to.
+            NotOfferedError: There is no base image with the Python it is pinned to, or no image of its kind.
             CannotSetUpError: It cannot be built.
         """
+        if implementation.ecosystem != "python":
+            raise NotOfferedError(
+                f"{implementation.name} runs with --runtime process only: no image for {implementation.ecosystem}"
+            )
         if implementation.name not in self._ready:
             version = implementation.python or DEFAULT_PYTHON
             base = self._base(f"python-{version}", f"python:{version}-slim")
             if implementation.python and self._is_out_of_reach(base):
-                raise MissingPythonError(
+                raise NotOfferedError(
                     f"{implementation.name} needs Python {version}: no image {base} here and none to be had "
                     f"(make images IMAGES=python-{version})"
                 )

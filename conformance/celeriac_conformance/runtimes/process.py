@@ -12,7 +12,13 @@ from celeriac_conformance.broker_taps import AmqpTap, BrokerTap, RedisTap, Resul
 from celeriac_conformance.environments import Environments
 from celeriac_conformance.matrix import Carrier, Implementation
 from celeriac_conformance.processes import ManagedProcess
-from celeriac_conformance.runtimes.base import CannotSetUpError, Ground, Runtime, WorkerOptions
+from celeriac_conformance.runtimes.base import (
+    CannotSetUpError,
+    Ground,
+    Runtime,
+    WorkerOptions,
+    backend_url,
+)
 from celeriac_conformance.runtimes.commands import (
     driver_command,
     program_environment,
@@ -55,13 +61,13 @@ class ProcessRuntime(Runtime):
         try:
             broker_url, tap = self._open_broker(carrier.broker, f"cell{number}")
             if carrier.backend == "redis":
-                backend_url = self._open_redis().url(1)
-                results = ResultTap(backend_url)
+                url = self._open_redis().url(1)
+                results = ResultTap(url)
             else:
-                backend_url, results = f"{carrier.backend}://", None
+                url, results = backend_url(carrier.backend, folder), None
         except (MissingServerError, TimeoutError) as error:
             raise CannotSetUpError(str(error)) from error
-        ground = Ground(broker_url, backend_url, tap, results, folder)
+        ground = Ground(broker_url, url, tap, results, folder, dict(carrier.settings))
         self._grounds.append(ground)
         return ground
 
