@@ -23,9 +23,10 @@ __all__ = [
 class Succeeded:
     """The task returned; result stored, callbacks sent."""
 
-    result_repr: str
-    """`repr` of the return value, cut to the task's `resultrepr_maxsize`; what events and logs show."""
-    runtime_s: float
+    result_repr: str | None
+    """`repr` of the return value, cut to the task's `resultrepr_maxsize`; what events and logs show. `None`, like the
+    runtime, when it did so before and was not run again."""
+    runtime_s: float | None
 
 
 @dataclass(frozen=True, slots=True)

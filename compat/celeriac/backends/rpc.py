@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
 
@@ -40,6 +40,8 @@ _DECLARE_POLICY = ReconnectPolicy(
 )
 _UNREAD_AT_MOST = 8192
 """Documents nobody has asked for yet; the oldest go first."""
+_EARLIER_AT_MOST = 64
+"""Documents of one task that were overtaken before anybody waited; the oldest go first."""
 _READ_BYTES_AT_MOST = 16 * 1024 * 1024
 """Bodies of documents that were handed over, kept for those who ask again."""
 
@@ -171,9 +173,11 @@ class RpcBackend(ResultBackend):
             for task_id in arrived:
                 if task_id not in pending:
                     continue
+                earlier = self._replies.take_earlier(task_id)
                 meta = self._replies.get(task_id, hand_over=True)
                 if meta is not None and on_message is not None:
-                    on_message(meta)
+                    for one in (*earlier, meta):
+                        on_message(one)
                 if meta is not None and meta.status in READY_STATES:
                     del pending[task_id]
                     on_meta(meta)
@@ -283,6 +287,7 @@ class _Replies:
         self._unread: OrderedDict[str, tuple[ResultMeta | RemoteProtocolError, int]] = OrderedDict()
         self._read: OrderedDict[str, tuple[ResultMeta, int]] = OrderedDict()
         self._read_bytes = 0
+        self._earlier: dict[str, deque[ResultMeta]] = {}
         self.count = 0
         """How many documents ever came."""
 
@@ -294,11 +299,21 @@ class _Replies:
         if not task_id:
             return None
         self.count += 1
+        overtaken, _ = self._unread.get(task_id, (None, 0))
+        earlier = self._earlier.pop(task_id, deque(maxlen=_EARLIER_AT_MOST))
         self.drop(task_id)
+        if isinstance(overtaken, ResultMeta):
+            earlier.append(overtaken)
+            self._earlier[task_id] = earlier
         self._unread[task_id] = (found, len(message.body))
         if len(self._unread) > _UNREAD_AT_MOST:
-            self._unread.popitem(last=False)
+            oldest, _ = self._unread.popitem(last=False)
+            self._earlier.pop(oldest, None)
         return task_id
+
+    def take_earlier(self, task_id: str) -> list[ResultMeta]:
+        """Return, once, the documents that newer ones overtook before anybody took them, oldest first."""
+        return list(self._earlier.pop(task_id, ()))
 
     def has_ready(self, task_id: str) -> bool:
         """Tell whether nothing more is to come for a task."""
@@ -324,8 +339,9 @@ class _Replies:
         return found
 
     def drop(self, task_id: str) -> None:
-        """Forget a task's document."""
+        """Forget a task's documents."""
         self._unread.pop(task_id, None)
+        self._earlier.pop(task_id, None)
         entry = self._read.pop(task_id, None)
         if entry is not None:
             self._read_bytes -= entry[1]

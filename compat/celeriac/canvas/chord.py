@@ -288,6 +288,10 @@ class chord(Signature):  # noqa: N801 - the public name
             )
             return result
         refuse_chords(app)
+        size = sum(count_parts(task) for task in header.tasks)
+        if app.backend.chords == "native":
+            # Later workers read the size from the backend; those of 4.0 to 5.0 only from here, and fail without it.
+            body["chord_size"] = size
         shared = {key: value for key, value in options.items() if key not in _NOT_OF_THE_HEADER}
         parent = app.current_worker_task
         result.parent = header.send_members(
@@ -297,9 +301,7 @@ class chord(Signature):  # noqa: N801 - the public name
             {**shared, "root_id": root_id, "chord": body, "task_id": group_id},
             producer,
             before_first=lambda group: _begin(app, group, header, body, interval, max_retries),
-            before_last=lambda: app.backend.start_chord(
-                group_id, sum(count_parts(task) for task in header.tasks)
-            ),
+            before_last=lambda: app.backend.start_chord(group_id, size),
         )
         if parent is not None and options.get("add_to_parent", True):
             parent.add_trail(result.parent)

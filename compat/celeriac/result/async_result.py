@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncResult",
+    "MessageHook",
     "ResultBase",
     "importable_class",
     "result_from_tuple",
@@ -43,6 +44,29 @@ class ResultBase:
     def as_tuple(self) -> tuple[Any, Any]:
         """Return the tuple form, as stored in documents."""
         raise NotImplementedError
+
+
+class MessageHook:
+    """Hands documents to a caller's `on_message`, each once: only some backends show those that are not final.
+
+    Args:
+        on_message: The caller's function, if there is one.
+    """
+
+    def __init__(self, on_message: Callable[[dict[str, Any]], Any] | None) -> None:
+        self._on_message = on_message
+        self._taken: ResultMeta | None = None
+
+    def take(self, meta: ResultMeta) -> None:
+        """Hand over a document that the backend shows."""
+        self._taken = meta
+        if self._on_message is not None:
+            self._on_message(meta.to_dict())
+
+    def end(self, meta: ResultMeta) -> None:
+        """Hand over a final document, unless the backend has shown it."""
+        if meta is not self._taken:
+            self.take(meta)
 
 
 class AsyncResult(ResultBase):
@@ -136,7 +160,8 @@ class AsyncResult(ResultBase):
             no_ack: Accepted for the sake of callers; documents are never acknowledged late.
             follow_parents: Raise the exception of an earlier step of the chain that failed.
             callback: Called as ``callback(id, value)`` before returning.
-            on_message: Called with the final document as a dict.
+            on_message: Called with each document that arrives while waiting, as a dict: those of states on the way
+                too, where the backend pushes them (redis, rpc); else the final one.
             on_interval: Called now and again while waiting.
             disable_sync_subtasks: Refuse to wait inside a task.
 
@@ -169,9 +194,10 @@ class AsyncResult(ResultBase):
         if on_interval is not None:
             steps.append(on_interval)
 
+        hook = MessageHook(on_message)
+
         def on_meta(meta: ResultMeta) -> None:
-            if on_message is not None:
-                on_message(meta.to_dict())
+            hook.end(meta)
             self._keep(meta)
 
         self.backend.wait(
@@ -180,6 +206,7 @@ class AsyncResult(ResultBase):
             interval_s=interval,
             on_meta=on_meta,
             on_interval=_all_of(steps),
+            on_message=hook.take,
         )
 
     def _conclude(self, propagate: bool, callback: Callable[[str, Any], Any] | None) -> Any:

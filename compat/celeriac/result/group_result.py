@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac.exceptions import TimeoutError
 from celeriac.result.async_result import (
     AsyncResult,
+    MessageHook,
     ResultBase,
     importable_class,
     result_from_tuple,
@@ -234,15 +235,16 @@ class ResultSet(ResultBase):
         if disable_sync_subtasks:
             assert_will_not_block()
 
+        hook = MessageHook(on_message)
+
         def on_meta(result: AsyncResult, meta: ResultMeta) -> None:
-            if on_message is not None:
-                on_message(meta.to_dict())
+            hook.end(meta)
             result._keep(meta)
             value = result.maybe_throw(propagate=propagate)
             if callback is not None:
                 callback(result.id, value)
 
-        self._wait_for_leaves(timeout, interval, on_meta, on_interval)
+        self._wait_for_leaves(timeout, interval, on_meta, on_interval, hook)
         self._tell_ready()
         return [_value_of(result, propagate) for result in self.results]
 
@@ -252,6 +254,7 @@ class ResultSet(ResultBase):
         interval: float,
         on_meta: Callable[[AsyncResult, ResultMeta], None],
         on_interval: Callable[[], Any] | None,
+        hook: MessageHook,
     ) -> None:
         leaves = list(_leaves(self.results))
         # The same id may be in it twice: the backend reports an id once, each holder hears of it.
@@ -274,6 +277,7 @@ class ResultSet(ResultBase):
             interval_s=interval,
             on_meta=each,
             on_interval=on_interval,
+            on_message=hook.take,
         )
 
     def iter_native(
@@ -287,14 +291,14 @@ class ResultSet(ResultBase):
         """Wait for all tasks, then yield (id, document) in the order they became ready."""
         seen: list[tuple[str, dict[str, Any]]] = []
 
-        def on_meta(result: AsyncResult, meta: ResultMeta) -> None:
-            document = meta.to_dict()
-            if on_message is not None:
-                on_message(document)
-            result._keep(meta)
-            seen.append((result.id, {**document, "result": result.result}))
+        hook = MessageHook(on_message)
 
-        self._wait_for_leaves(timeout, interval, on_meta, on_interval)
+        def on_meta(result: AsyncResult, meta: ResultMeta) -> None:
+            hook.end(meta)
+            result._keep(meta)
+            seen.append((result.id, {**meta.to_dict(), "result": result.result}))
+
+        self._wait_for_leaves(timeout, interval, on_meta, on_interval, hook)
         return iter(seen)
 
     def then(

@@ -15,10 +15,11 @@ from celeriac.app import trace
 from celeriac.app.context import FIELDS, NOT_FIELDS, Context
 from celeriac.app.einfo import ExceptionInfo
 from celeriac.app.failure import FailedTask, fail_task, return_chord_part, store_document
-from celeriac.app.outcome import Outcome, Refused, Settled
+from celeriac.app.outcome import Outcome, Refused, Settled, Succeeded
 from celeriac.exceptions import InvalidTaskError as InvalidTask
 from celeriac.exceptions import NotRegistered, TaskRevokedError, TimeLimitExceeded
 from celeriac.worker.actions import Settlement
+from celeriac.worker.duplicates import Duplicates
 from celeriac.worker.payload import MarkRevoked, Payload, SettlePayload, worker_lost
 from celeriac_protocol import task as wire
 from celeriac_protocol.errors import RemoteProtocolError, abbreviate
@@ -53,6 +54,7 @@ class Executor:
         self.limits = limits
         self.accept = accept
         self._tracers: dict[str, Callable[..., Outcome]] = {}
+        self._duplicates = Duplicates(app) if app.conf.worker_deduplicate_successful_tasks else None
 
     def __call__(
         self, payload: Payload | SettlePayload | MarkRevoked, accept: Callable[[], None]
@@ -87,7 +89,26 @@ class Executor:
             tracer = trace.build_tracer(task.name, task, hostname=self.hostname, app=self.app)
             self._tracers[call.headers.task] = tracer
         accept()
+        if self._duplicates is not None:
+            return self._run_once(self._duplicates, tracer, task, call.headers.id, request)
         return tracer(call.headers.id, request.args, request.kwargs, request)
+
+    def _run_once(
+        self,
+        duplicates: Duplicates,
+        tracer: Callable[..., Outcome],
+        task: Any,
+        task_id: str,
+        request: Context,
+    ) -> Outcome:
+        if duplicates.concerns(task, redelivered=request.delivery_info["redelivered"]):
+            outcome = duplicates.skip(task, task_id, request)
+            if outcome is not None:
+                return outcome
+        outcome = tracer(task_id, request.args, request.kwargs, request)
+        if isinstance(outcome, Succeeded):
+            duplicates.note(task, task_id)
+        return outcome
 
     def context(self, payload: Payload, call: wire.TaskMessage, task: Any) -> Context:
         """Build what the task sees as `self.request`. Spec: app-and-cli#5.7."""

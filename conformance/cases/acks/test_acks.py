@@ -39,7 +39,7 @@ def test_a_late_message_whose_task_failed_is_acknowledged(exchange: Exchange) ->
 
 @case("acks/requeue", spec="results-and-workflows#4.4 results-and-workflows#7")
 def test_a_call_rejected_with_requeue_is_delivered_again(exchange: Exchange) -> None:
-    call = exchange.producer.send("requeue_once", queue=ACKS_QUEUE)
+    call = exchange.producer.send("requeue_once", [str(exchange.marker())], queue=ACKS_QUEUE)
     assert exchange.producer.result(call) == "second delivery"
     first, second = exchange.journal.runs(call.id)
     assert not first.request["delivery_info"]["redelivered"]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from celeriac_conformance import forms
 from celeriac_conformance.cases import case
 from celeriac_conformance.exchange import Exchange
+from celeriac_conformance.journal import Entry
 from celeriac_conformance.own_workers import OwnWorker, own_worker
 
 SIDES = ("tested-first", "peer-first")
@@ -108,50 +109,77 @@ def test_a_monitor_sees_both_kinds_alike(exchange: Exchange) -> None:
         assert keys[one.node] == keys[other.node]
 
 
-@case("cluster/election-{order}", spec="control-and-events#3.4", each={"order": SIDES})
-def test_a_candidate_without_rivals_wins_once_all_have_acknowledged(
-    exchange: Exchange, order: str
-) -> None:
+def elect(exchange: Exchange, candidates: list[OwnWorker], electors: list[OwnWorker]) -> None:
+    """Let candidates stand; wait until all electors have acknowledged and check that one winner ran the task."""
+    election = str(uuid.uuid4())
+    arguments = {
+        "id": election,
+        "topic": "task",
+        "action": {
+            "task": "echo",
+            "args": [election],
+            "kwargs": {},
+            "options": {"queue": candidates[0].queue},
+            "subtask_type": None,
+            "immutable": False,
+        },
+    }
+    answers = exchange.producer.client.request(
+        "control",
+        method="election",
+        arguments=arguments,
+        destination=[worker.node for worker in candidates],
+        timeout=1.0,
+    )
+    assert answers == {worker.node: None for worker in candidates}
+
+    def acknowledged() -> bool:
+        acks = [
+            event["hostname"]
+            for event in exchange.producer.events().events
+            if event["type"] == "worker-elect-ack" and event["id"] == election
+        ]
+        return all(acks.count(worker.node) == len(candidates) for worker in electors)
+
+    def ran() -> list[Entry]:
+        entries = exchange.journal.entries(event="run", task="echo")
+        return [entry for entry in entries if entry.request["args"] == [election]]
+
+    exchange.eventually(acknowledged, "all have acknowledged every candidate", 20)
+    exchange.eventually(lambda: bool(ran()), "a winner has run the task", 20)
+    for worker in candidates:
+        assert exchange.producer.result(worker.send("echo", "after")) == "after"
+    assert len(ran()) == 1
+
+
+def await_seen(exchange: Exchange, *workers: OwnWorker) -> None:
+    """Wait until monitors, and so the workers themselves, know of these workers."""
+    nodes = {worker.node for worker in workers}
+    exchange.eventually(lambda: nodes <= set(exchange.producer.events().alive), "all are alive", 20)
+
+
+# Real workers end with IndexError when acknowledgements overtake candidates, and always when there is but one: they
+# take part here as electors.
+@case(
+    "cluster/election-alone-{order}",
+    spec="control-and-events#3.4",
+    control=False,
+    each={"order": SIDES},
+)
+def test_a_candidate_without_rivals_wins_once(exchange: Exchange, order: str) -> None:
     exchange.producer.events()
     with one_by_one(exchange, order) as (one, other):
-        # Real workers come to grief in an election when they know of nobody else.
-        exchange.eventually(
-            lambda: {one.node, other.node} <= set(exchange.producer.events().alive),
-            "both are alive",
-            20,
-        )
-        for candidate in (one, other):
-            election = str(uuid.uuid4())
-            action = {
-                "task": "echo",
-                "args": [election],
-                "kwargs": {},
-                "options": {"queue": candidate.queue},
-                "subtask_type": None,
-                "immutable": False,
-            }
-            candidate.control("election", id=election, topic="task", action=action)
+        await_seen(exchange, one, other)
+        elect(exchange, [one if order == "tested-first" else other], [one, other])
 
-            def acknowledged(election: str = election) -> bool:
-                acks = [
-                    event["hostname"]
-                    for event in exchange.producer.events().events
-                    if event["type"] == "worker-elect-ack" and event["id"] == election
-                ]
-                return {one.node, other.node} <= set(acks)
 
-            exchange.eventually(acknowledged, "both have acknowledged", 20)
-
-            def ran(election: str = election) -> list[object]:
-                return [
-                    entry
-                    for entry in exchange.journal.entries(event="run", task="echo")
-                    if entry.request["args"] == [election]
-                ]
-
-            exchange.eventually(lambda: bool(ran()), "the winner has run the task", 20)
-            assert exchange.producer.result(candidate.send("echo", "after")) == "after"
-            assert len(ran()) == 1
+@case("cluster/election-rivals", spec="control-and-events#3.4", control=False)
+def test_of_two_candidates_one_wins(exchange: Exchange) -> None:
+    exchange.producer.events()
+    with one_by_one(exchange, "tested-first") as (one, elector), own_worker(exchange) as two:
+        await_seen(exchange, one, two, elector)
+        for _ in range(3):
+            elect(exchange, [one, two], [one, two, elector])
 
 
 @case("cluster/control-everybody", spec="control-and-events#1.3")

@@ -74,7 +74,7 @@ def test_the_request_shows_the_eta(exchange: Exchange) -> None:
 
 @case("eta/held-unacknowledged", spec="results-and-workflows#4.1")
 def test_a_waiting_call_stays_unacknowledged(exchange: Exchange) -> None:
-    call = exchange.producer.send("add", [1, 2], countdown=5, queue=ACKS_QUEUE)
+    call = exchange.producer.send("add", [1, 2], countdown=8, queue=ACKS_QUEUE)
     assert exchange.broker.wait_unacked(ACKS_QUEUE, 1) == 1
     assert exchange.journal.runs(call.id) == []
     assert exchange.producer.result(call) == 3

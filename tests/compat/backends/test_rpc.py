@@ -283,3 +283,19 @@ def test_other_transports_carry_replies(transport: str, tmp_path: Any) -> None:
     assert backend.fetch("t1").result == 1
     backend.store(ResultMeta(task_id="t1", status="SUCCESS", result=2), reply_to=queue)
     assert wait_for(backend, "t1", timeout_s=10)["t1"].result == 2
+
+
+def test_documents_that_came_before_the_wait_or_in_one_batch_reach_on_message_in_order() -> None:
+    backend = scripted(
+        [reply("a", "STARTED")],
+        [reply("a", "PROGRESS", 1), reply("b"), reply("a", "PROGRESS", 2), reply("a", result=7)],
+    )
+    backend.expect("b")
+    seen: list[tuple[str, Any]] = []
+    backend.wait(
+        ["a"],
+        timeout_s=5,
+        on_meta=lambda meta: None,
+        on_message=lambda meta: seen.append((meta.status, meta.result)),
+    )
+    assert seen == [("STARTED", None), ("PROGRESS", 1), ("PROGRESS", 2), ("SUCCESS", 7)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -169,6 +170,42 @@ def test_on_message_gets_the_document(app: Celery) -> None:
     heard: list[dict[str, Any]] = []
     app.AsyncResult("a").get(on_message=heard.append)
     assert [(document["task_id"], document["result"]) for document in heard] == [("a", 3)]
+
+
+class Pushing:
+    """Wraps a backend: shows a document on the way and the final one, as redis and rpc do."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def wait(
+        self,
+        task_ids: list[str],
+        *,
+        on_meta: Callable[[ResultMeta], None],
+        on_message: Callable[[ResultMeta], None],
+        **options: Any,
+    ) -> None:
+        for task_id in task_ids:
+            final = ResultMeta(task_id=task_id, status="SUCCESS", result=3)
+            on_message(ResultMeta(task_id=task_id, status="STARTED"))
+            on_message(final)
+            on_meta(final)
+
+
+@pytest.mark.parametrize("how", ["get", "join_native", "iter_native"])
+def test_on_message_gets_every_document_a_backend_pushes_once(app: Celery, how: str) -> None:
+    result = app.AsyncResult("a", backend=Pushing(app.backend))
+    heard: list[dict[str, Any]] = []
+    if how == "get":
+        result.get(on_message=heard.append)
+    else:
+        found = app.GroupResult("g", [result])
+        getattr(found, how)(on_message=heard.append)
+    assert [document["status"] for document in heard] == ["STARTED", "SUCCESS"]
 
 
 def test_forgetting_starts_with_the_parents(app: Celery) -> None:
