@@ -11,6 +11,7 @@ from celeriac_conformance import bench
 from celeriac_conformance.environments import Environments, MissingPythonError, cache_folder
 from celeriac_conformance.matrix import Matrix, find_matrix, read_matrix
 from celeriac_conformance.processes import stop_all
+from celeriac_conformance.report import merge
 from celeriac_conformance.runtimes.base import CannotSetUpError
 
 __all__ = ["main"]
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_matrix(parser, default=None)
     commands = parser.add_subparsers(dest="command", required=True)
     bench.add_arguments(commands.add_parser("bench", help="compare our worker with real Celery's"))
+    merge.add_arguments(commands.add_parser("report", help="make one report out of several"))
     for name, text in (
         ("cells", "list the cells of the matrix"),
         ("prepare", "build the virtual environments the matrix needs"),
@@ -61,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Also after the command, where people look for it first; there it must not undo the one before.
         _add_matrix(commands.add_parser(name, help=text), default=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
+    if chosen.command == "report":
+        return merge.run(chosen, _show)
     path, tier = find_matrix(chosen.matrix, _MATRIX)
     matrix = read_matrix(path)
     try:

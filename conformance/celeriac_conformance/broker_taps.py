@@ -52,6 +52,12 @@ class BrokerTap(ABC):
     """Raw access to the queues of one cell."""
 
     kind: str
+    url: str
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """What the broker calls itself, e.g. ``7.0.15``."""
 
     @abstractmethod
     def push(self, queue: str, message: RawMessage) -> None:
@@ -97,6 +103,13 @@ class RedisTap(BrokerTap):
     def __init__(self, url: str) -> None:
         self.url = url
         self.client: Any = redis.Redis.from_url(url)
+
+    @property
+    def version(self) -> str:
+        found = self.client.info("server")
+        if "valkey_version" in found:
+            return f"Valkey {found['valkey_version']}"
+        return str(found["redis_version"])
 
     def push(self, queue: str, message: RawMessage) -> None:
         properties = dict(message.properties)
@@ -192,6 +205,10 @@ class AmqpTap(BrokerTap):
         if self._open_channel is None or not self._open_channel.is_open:
             self._open_channel = self._connection.channel()
         return self._open_channel
+
+    @property
+    def version(self) -> str:
+        return str(self.channel.connection.server_properties.get("version"))
 
     def push(self, queue: str, message: RawMessage) -> None:
         properties = {

@@ -364,6 +364,11 @@ class Deployment:
         """The cell's worker as it is, dead or alive, without starting one."""
         return self._worker
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """What the producer said of itself; nothing before it was started."""
+        return next((one.versions for one in self._producers.values()), {})
+
     def producer(self, **settings: object) -> Producer:
         """Return the cell's producer, or one with other settings."""
         key = tuple(sorted(settings.items()))

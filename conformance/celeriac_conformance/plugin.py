@@ -12,6 +12,7 @@ import pytest
 from celeriac_conformance.cases import CASE_ATTRIBUTE, Case
 from celeriac_conformance.environments import Environments, cache_folder
 from celeriac_conformance.exchange import Deployment, Exchange
+from celeriac_conformance.items import case_of, cell_id_of, cell_of, processes_of, property_of
 from celeriac_conformance.known_failures import KnownFailure, find, read_known_failures, unmatched
 from celeriac_conformance.matrix import (
     RUNTIMES,
@@ -23,7 +24,8 @@ from celeriac_conformance.matrix import (
 )
 from celeriac_conformance.outcomes import Outcome, Verdicts, decide
 from celeriac_conformance.processes import stop_all
-from celeriac_conformance.runtimes.base import CannotSetUpError, NotOfferedError, Program, Runtime
+from celeriac_conformance.report.plugin import ReportPlugin, add_report_options
+from celeriac_conformance.runtimes.base import CannotSetUpError, NotOfferedError, Runtime
 from celeriac_conformance.runtimes.process import ProcessRuntime
 from celeriac_conformance.unsupported import UnsupportedError
 
@@ -73,6 +75,7 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help="how long a call may take (default: 20)",
     )
+    add_report_options(options)
 
 
 class ConformancePlugin:
@@ -135,7 +138,9 @@ class ConformancePlugin:
     @classmethod
     def install(cls, config: pytest.Config, root: Path) -> None:
         """Register the plugin; call it from `pytest_configure`."""
-        config.pluginmanager.register(cls(config, root), _PLUGIN)
+        made = cls(config, root)
+        config.pluginmanager.register(made, _PLUGIN)
+        ReportPlugin.install(config, made.progress)
         signal.signal(signal.SIGTERM, _interrupt)
 
     def progress(self, line: str) -> None:
@@ -175,12 +180,12 @@ class ConformancePlugin:
         """Name cases, drop those a carrier does not run, mark known failures, put controls first."""
         kept = [item for item in items if self._annotate(item)]
         order = {cell.id: number for number, cell in enumerate(self.cells)}
-        kept.sort(key=lambda item: order.get(_cell_id(item), -1))
+        kept.sort(key=lambda item: order.get(cell_id_of(item), -1))
         items[:] = kept
         self._check_known(items)
 
     def _annotate(self, item: pytest.Item) -> bool:
-        described, cell = _case_of(item), _cell_of(item)
+        described, cell = case_of(item), cell_of(item)
         if described is None:
             return True
         if cell is None:
@@ -199,7 +204,7 @@ class ConformancePlugin:
     def _check_known(self, items: list[pytest.Item]) -> None:
         seen: dict[tuple[str, str], str] = {}
         for item in items:
-            case_id, cell_id = _property(item, "case"), _cell_id(item)
+            case_id, cell_id = property_of(item, "case"), cell_id_of(item)
             if case_id is None:
                 continue
             other = seen.setdefault((case_id, cell_id), item.nodeid)
@@ -226,7 +231,7 @@ class ConformancePlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Build environments before the first test, where no test's time limit counts."""
-        cells = {cell.id: cell for item in session.items if (cell := _cell_of(item)) is not None}
+        cells = {cell.id: cell for item in session.items if (cell := cell_of(item)) is not None}
         for cell in cells.values():
             for implementation in (cell.producer, cell.worker):
                 self._prepare(implementation.name, cell)
@@ -255,7 +260,7 @@ class ConformancePlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Skip what a cell does not offer; refuse a case whose control failed."""
-        described, cell, case_id = _case_of(item), _cell_of(item), _property(item, "case")
+        described, cell, case_id = case_of(item), cell_of(item), property_of(item, "case")
         if described is None or cell is None or case_id is None:
             return
         if self.runtime_name not in cell.carrier.runtimes:
@@ -314,7 +319,7 @@ class ConformancePlugin:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Keep the outcome, and show the programs' logs where something failed."""
         report = yield
-        case_id, cell = _property(item, "case"), _cell_of(item)
+        case_id, cell = property_of(item, "case"), cell_of(item)
         if case_id is None or cell is None:
             return report
         expected = hasattr(report, "wasxfail") or "[XPASS(strict)]" in str(report.longrepr)
@@ -332,7 +337,7 @@ class ConformancePlugin:
             used = getattr(item, "funcargs", {}).get("deployment")
             if isinstance(used, Deployment):
                 used.is_suspect = True
-            for process in _processes_of(item):
+            for process in processes_of(item):
                 report.sections.append(
                     (f"log of the {process.name} (pid {process.pid})", process.tail())
                 )
@@ -376,34 +381,6 @@ class ConformancePlugin:
 def _interrupt(number: int, frame: object) -> None:
     """Treat SIGTERM like Ctrl-C, so that clean-up runs."""
     raise KeyboardInterrupt
-
-
-def _case_of(item: pytest.Item) -> Case | None:
-    return getattr(getattr(item, "function", None), CASE_ATTRIBUTE, None)
-
-
-def _cell_of(item: pytest.Item) -> Cell | None:
-    callspec = getattr(item, "callspec", None)
-    cell = None if callspec is None else callspec.params.get("deployment")
-    return cell if isinstance(cell, Cell) else None
-
-
-def _cell_id(item: pytest.Item) -> str:
-    cell = _cell_of(item)
-    return "" if cell is None else cell.id
-
-
-def _processes_of(item: pytest.Item) -> list[Program]:
-    """Return the programs behind an item's fixtures: whatever they list as `processes`."""
-    fixtures = getattr(item, "funcargs", {}).values()
-    return [process for value in fixtures for process in getattr(value, "processes", ())]
-
-
-def _property(item: pytest.Item, name: str) -> str | None:
-    for key, value in item.user_properties:
-        if key == name:
-            return str(value)
-    return None
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,53 @@
+"""How far a run is: a line for each cell that is through."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from celeriac_conformance.outcomes import Outcome
+
+__all__ = ["Progress", "counts_text"]
+
+
+def counts_text(counts: Counter[Outcome]) -> str:
+    """Write how often each outcome came, all five of them."""
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome)
+
+
+class Progress:
+    """Counts cases until their cells are through.
+
+    Args:
+        show: Shows a line.
+        monotonic: A monotonic clock.
+    """
+
+    def __init__(
+        self, show: Callable[[str], None], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._show = show
+        self._monotonic = monotonic
+        self._counts: dict[str, Counter[Outcome]] = {}
+        self._started: dict[str, float] = {}
+        self._done = 0
+
+    def add(self, cell_id: str, outcome: Outcome, *, cases: int, cells: int) -> None:
+        """Count a case.
+
+        Args:
+            cell_id: Its cell.
+            outcome: How it ended.
+            cases: How many cases the cell has in this run.
+            cells: How many cells the run has.
+        """
+        counts = self._counts.setdefault(cell_id, Counter())
+        self._started.setdefault(cell_id, self._monotonic())
+        counts[outcome] += 1
+        if counts.total() == cases:
+            self._done += 1
+            seconds = self._monotonic() - self._started[cell_id]
+            self._show(
+                f"cell {self._done}/{cells} done in {seconds:.0f} s: {cell_id}: {counts_text(counts)}"
+            )
