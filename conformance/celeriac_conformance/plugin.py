@@ -150,7 +150,8 @@ class ConformancePlugin:
         if reporter is None or capture is None:
             return
         with capture.global_and_fixture_disabled():
-            reporter.ensure_newline()
+            if reporter._tw.width_of_current_line:
+                reporter.line("")
             reporter.write_line(f"conformance: {line}")
 
     @pytest.hookimpl(optionalhook=True)

@@ -75,7 +75,7 @@ def trace_html(folder: Path, path: str) -> Iterator[str]:
         again = f" ×{times}" if times > 1 else ""
         yield (
             f"<li><b>+{float(frame['at']) - start:.3f} s {escape(frame['action'])}</b> "
-            f"<code>{escape(frame['where'][:200])}</code>{again} "
+            f"<code>{escape(_visible(frame['where'][:200]))}</code>{again} "
             f"<small>{escape(frame['wire'])} {escape(frame['peer'])}</small>"
         )
         text = frame_text(frame["parts"])
@@ -94,7 +94,14 @@ def trace_html(folder: Path, path: str) -> Iterator[str]:
 
 def frame_text(parts: Sequence[str]) -> str:
     """Write the parts of a frame for reading: JSON indented, bodies of envelopes decoded."""
-    return "\n".join(filter(None, map(_readable, parts)))
+    return _visible("\n".join(filter(None, map(_readable, parts))))
+
+
+def _visible(text: str) -> str:
+    """Write control characters, which some keys are made with, as Python would."""
+    return "".join(
+        f"\\x{ord(one):02x}" if ord(one) < 32 and one not in "\n\t" else one for one in text
+    )
 
 
 def _readable(part: str) -> str:

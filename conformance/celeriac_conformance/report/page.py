@@ -95,17 +95,20 @@ def _legend() -> str:
 
 
 def _totals(records: Sequence[Record]) -> Iterator[str]:
-    yield '<table class="totals"><thead><tr><th scope="col"></th>'
-    yield "".join(f'<th scope="col">{LETTERS[one]} {one}</th>' for one in Outcome)
+    counts = {
+        role: count(one for one in records if one.role == role) for role in ("tested", "control")
+    }
+    roles = [role for role, found in counts.items() if found]
+    yield '<table class="totals"><thead><tr><th scope="col">outcome</th>'
+    yield "".join(f'<th scope="col">{role}</th>' for role in roles)
     yield "</tr></thead><tbody>"
-    for role, title in (("tested", "tested"), ("control", "control")):
-        counts = count(one for one in records if one.role == role)
-        if counts:
-            numbers = "".join(
-                f'<td class="{LETTERS[one] if counts[one] else "none"}">{counts[one]}</td>'
-                for one in Outcome
-            )
-            yield f'<tr><th scope="row">{title}</th>{numbers}</tr>'
+    for one in WORST_FIRST:
+        letter = LETTERS[one]
+        numbers = "".join(
+            f'<td class="{letter if counts[role][one] else "none"}">{counts[role][one]}</td>'
+            for role in roles
+        )
+        yield f'<tr><th scope="row">{letter} {one}</th>{numbers}</tr>'
     yield "</tbody></table>"
 
 

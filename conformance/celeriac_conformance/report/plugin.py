@@ -65,6 +65,7 @@ class ReportPlugin:
         self.records: list[Record] = []
         self.traces = None if folder is None else CaseTraces(folder, self.runtime)
         self._cases: Counter[str] = Counter()
+        self._began: dict[str, float] = {}
         self._durations: dict[str, float] = {}
         self._versions: dict[str, dict[str, str]] = {}
         self._made: dict[str, dict[str, Any]] = {}
@@ -125,6 +126,7 @@ class ReportPlugin:
         described, cell = case_of(item), cell_of(item)
         if described is None or cell is None:
             return report
+        self._began.setdefault(cell.id, call.start)
         if report.when == "call":
             self._durations[item.nodeid] = call.duration
         outcome = property_of(item, "outcome")
@@ -143,6 +145,7 @@ class ReportPlugin:
                     "record": {**found, "outcome": str(found["outcome"])},
                     "cases": self._cases[cell.id],
                     "cells": len(self._cases),
+                    "seconds": call.stop - self._began[cell.id],
                 },
             )
         return report
@@ -199,7 +202,11 @@ class ReportPlugin:
             with (self.folder / RESULTS).open("a", encoding="utf-8") as stream:
                 stream.write(record.line())
         self.progress.add(
-            record.cell, record.outcome, cases=carried["cases"], cells=carried["cells"]
+            record.cell,
+            record.outcome,
+            cases=carried["cases"],
+            cells=carried["cells"],
+            seconds=carried["seconds"],
         )
 
     def pytest_sessionfinish(self) -> None:

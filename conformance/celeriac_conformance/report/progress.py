@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -21,19 +20,16 @@ class Progress:
 
     Args:
         show: Shows a line.
-        monotonic: A monotonic clock.
     """
 
-    def __init__(
-        self, show: Callable[[str], None], monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, show: Callable[[str], None]) -> None:
         self._show = show
-        self._monotonic = monotonic
         self._counts: dict[str, Counter[Outcome]] = {}
-        self._started: dict[str, float] = {}
         self._done = 0
 
-    def add(self, cell_id: str, outcome: Outcome, *, cases: int, cells: int) -> None:
+    def add(
+        self, cell_id: str, outcome: Outcome, *, cases: int, cells: int, seconds: float
+    ) -> None:
         """Count a case.
 
         Args:
@@ -41,13 +37,12 @@ class Progress:
             outcome: How it ended.
             cases: How many cases the cell has in this run.
             cells: How many cells the run has.
+            seconds: Since the first case of the cell began.
         """
         counts = self._counts.setdefault(cell_id, Counter())
-        self._started.setdefault(cell_id, self._monotonic())
         counts[outcome] += 1
         if counts.total() == cases:
             self._done += 1
-            seconds = self._monotonic() - self._started[cell_id]
             self._show(
                 f"cell {self._done}/{cells} done in {seconds:.0f} s: {cell_id}: {counts_text(counts)}"
             )

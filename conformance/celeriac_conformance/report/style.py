@@ -39,14 +39,13 @@ table{border-collapse:collapse}th,td{border:1px solid var(--line);padding:.3rem 
 .matrix td{padding:0;font-variant-numeric:tabular-nums;white-space:nowrap}
 .matrix td a{display:block;padding:.55rem .4rem;text-decoration:none;min-width:2.75rem}
 .matrix tfoot td{padding:.4rem}
-.totals td,.totals th{font-size:.8rem;text-align:right;padding:.25rem .3rem}
-.totals{width:100%;max-width:34rem}
+.totals td{text-align:right;min-width:4rem;font-variant-numeric:tabular-nums}.totals th{font-weight:400}
 .P{color:var(--P)}.F{color:var(--F);font-weight:700}.K{color:var(--K)}.U{color:var(--U)}.E{color:var(--E);font-weight:700}
 td.P{background:var(--Pb)}td.F{background:var(--Fb)}td.K{background:var(--Kb)}td.U{background:var(--Ub)}td.E{background:var(--Eb)}
 td.none{color:inherit;opacity:.6}
 .chip{display:inline-block;border:1px solid currentColor;border-radius:.4rem;padding:.05rem .4rem;font-size:.8rem;
 white-space:nowrap}a.chip{padding:.3rem .5rem}
-details{margin:.2rem 0}summary{cursor:pointer;padding:.4rem 0;overflow-wrap:anywhere}
+p{overflow-wrap:anywhere}details{margin:.2rem 0}summary{cursor:pointer;padding:.4rem 0;overflow-wrap:anywhere}
 details details{margin-left:.6rem}
 .cases{list-style:none;margin:0;padding:0}.cases li{padding:.3rem 0;border-top:1px solid var(--line)}
 small{display:block;opacity:.8;overflow-wrap:anywhere}.trace small{display:inline}

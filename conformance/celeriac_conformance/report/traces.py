@@ -46,7 +46,7 @@ class CaseTraces:
         """A case begins here."""
         self._starts = [wire.mark() for wire in self._wires]
 
-    def save(self, case_id: str, cell_id: str, logs: Sequence[tuple[str, str]]) -> str:
+    def save(self, case_id: str, cell_id: str, logs: Sequence[tuple[str, str]]) -> str | None:
         """Write the trace of the case that just ended.
 
         Args:
@@ -55,8 +55,10 @@ class CaseTraces:
             logs: Heading and text of each log.
 
         Returns:
-            Its path, from the folder of the report.
+            Its path, from the folder of the report; None when nothing was started, so there is nothing to tell.
         """
+        if not (self._wires or self._refused or logs):
+            return None
         frames: list[dict[str, Any]] = []
         notes = list(self._refused)
         for wire, start in zip(self._wires, self._starts, strict=True):
