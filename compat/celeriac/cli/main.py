@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Context", "cli", "main"]
 
-_NOT_COMMANDS = frozenset({"main"})
+_NOT_COMMANDS = frozenset({"main", "remote"})
 
 
 class Context:

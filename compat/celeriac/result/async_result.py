@@ -320,6 +320,62 @@ class AsyncResult(ResultBase):
         found = self._read().date_done
         return parse_iso8601(found) if isinstance(found, str) else found
 
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | int | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Tell workers not to run the task.
+
+        Args:
+            connection: A `kombu.Connection`; by default one of the app's pool.
+            terminate: Also stop it if it runs.
+            signal: How to stop it; by default TERM.
+            wait: Wait for the workers' answers.
+            timeout: Seconds to wait for another answer.
+
+        Spec: control-and-events#4.8
+        """
+        self.app.control.revoke(
+            self.id,
+            connection=connection,
+            terminate=terminate,
+            signal=signal,
+            reply=wait,
+            timeout=timeout,
+        )
+
+    def revoke_by_stamped_headers(
+        self,
+        headers: Any,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | int | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Tell workers not to run tasks that carry these stamps; see `revoke` for the other arguments.
+
+        Args:
+            headers: Stamp → value or values.
+            connection: See `revoke`.
+            terminate: See `revoke`.
+            signal: See `revoke`.
+            wait: See `revoke`.
+            timeout: See `revoke`.
+        """
+        self.app.control.revoke_by_stamped_headers(
+            headers,
+            connection=connection,
+            terminate=terminate,
+            signal=signal,
+            reply=wait,
+            timeout=timeout,
+        )
+
     def ready(self) -> bool:
         """Tell whether the task is done, whatever came of it."""
         return self.state in READY_STATES

@@ -139,6 +139,24 @@ class ResultSet(ResultBase):
 
     maybe_reraise = maybe_throw
 
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | int | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Tell workers not to run any of the tasks, in one command. See `AsyncResult.revoke`."""
+        self.app.control.revoke(
+            [result.id for result in self.results],
+            connection=connection,
+            terminate=terminate,
+            signal=signal,
+            reply=wait,
+            timeout=timeout,
+        )
+
     def forget(self) -> None:
         """Delete all documents."""
         for result in self.results:
