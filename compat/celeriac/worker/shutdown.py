@@ -47,6 +47,8 @@ class ShutdownSignals:
     ) -> None:
         self.stop = Stop.NO
         self.exitcode = 0
+        self.colds = 0
+        """How often a cold stop was asked for."""
         self._say = say if say is not None else _print
         self._on_stop = on_stop
         self._leave = leave
@@ -110,6 +112,7 @@ class ShutdownSignals:
 
     def _advance(self, signum: int, how: Stop) -> None:
         self.stop = how
+        self.colds += how is Stop.COLD
         word = "Warm" if how is Stop.WARM else "Cold"
         self._say(f"\nworker: {word} shutdown (MainProcess)")
         if self._on_stop is not None:

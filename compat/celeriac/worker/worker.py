@@ -30,9 +30,11 @@ from celeriac.worker.loop import Loop
 from celeriac.worker.nodename import expand, node_name
 from celeriac.worker.payload import SettlePayload
 from celeriac.worker.rates import parse_rate
+from celeriac.worker.request import Phase
 from celeriac.worker.revoked import RevokedIds
 from celeriac.worker.shutdown import ShutdownSignals, Stop
 from celeriac.worker.side_parts import make_side_channel, make_side_service
+from celeriac.worker.soft_stop import SoftStop
 from celeriac.worker.statefile import StateFile, StateFileError
 from celeriac.worker.waiter import Waiter
 from celeriac_protocol import __version__
@@ -108,6 +110,7 @@ class Worker:
         self.pool: Pool | None = None
         self.loop: Loop | None = None
         self.autoscaler: Autoscaler | None = None
+        self._soft_stop: SoftStop | None = None
         self.revoked = RevokedIds()
         self._started_at = self.clock.monotonic()
         self.shutdown = ShutdownSignals(
@@ -167,6 +170,7 @@ class Worker:
         self._limit_rates(self.loop)
         self._restore_state(self.loop)
         self._scale(self.loop)
+        self._allow_soft_stop(self.loop)
         self.loop.services.append(make_side_service(self, self.loop, side, accept))
         self.shutdown.install()
         waiter.watch_signals()
@@ -199,9 +203,11 @@ class Worker:
         return self.shutdown.exitcode
 
     def _should_stop(self) -> bool:
-        if self.shutdown.stop is Stop.COLD:
+        if self.shutdown.stop is not Stop.COLD:
+            return self.shutdown.stop is Stop.WARM
+        if self._soft_stop is None or not self._soft_stop.waits(self.shutdown.colds):
             raise _ColdStop
-        return self.shutdown.stop is Stop.WARM
+        return True
 
     def _abandon_runs(self, executor: Executor, loop: Loop) -> None:
         """End what runs; tell the callers of early-acked runs: no broker will deliver them again."""
@@ -219,6 +225,17 @@ class Worker:
         signals.worker_shutting_down.send(
             sender=self.hostname, sig=name, how=how, exitcode=exitcode
         )
+
+    def _allow_soft_stop(self, loop: Loop) -> None:
+        conf = self.app.conf
+        if conf.worker_soft_shutdown_timeout:
+            self._soft_stop = SoftStop(
+                conf.worker_soft_shutdown_timeout,
+                self.clock,
+                lambda: any(r.state.phase is Phase.RUNNING for r in loop.requests.values()),
+                waits_when_idle=conf.worker_enable_soft_shutdown_on_idle,
+            )
+            loop.services.append(self._soft_stop)
 
     def _scale(self, loop: Loop) -> None:
         asked = self.options.autoscale

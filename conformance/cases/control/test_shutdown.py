@@ -169,6 +169,21 @@ def test_quit_hastens_a_warm_stop(exchange: Exchange) -> None:
     check_cold(exchange, stop, 0)
 
 
+@case("shutdown/soft", spec="control-and-events#5", since="5.6")
+def test_running_tasks_get_some_time_before_a_cold_stop(exchange: Exchange) -> None:
+    with own_worker(exchange, settings={"worker_soft_shutdown_timeout": 6}) as worker:
+        brief, long = worker.send("sleep", 2), worker.send("late_sleep", 60)
+        for call in (brief, long):
+            exchange.wait_run(call)
+        waiting = worker.send("echo", "waits")
+        worker.process.signal(signal.SIGQUIT)
+        assert ended(exchange, worker) == 0
+        assert exchange.producer.result(brief) == 2
+        back(exchange, worker, 2)
+        assert not has_ended(exchange, long)
+        assert exchange.journal.runs(waiting.id) == []
+
+
 @case("shutdown/remapped-term", spec="control-and-events#5", since="5.6")
 def test_term_can_be_remapped_to_quit(exchange: Exchange) -> None:
     with own_worker(exchange, environment={"REMAP_SIGTERM": "SIGQUIT"}) as worker:

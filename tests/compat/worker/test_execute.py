@@ -36,6 +36,7 @@ def headers_seen(app: Celery, headers: dict[str, Any], body: object) -> str:
     execute = Executor(app, "celery@here", accept=frozenset({"application/json"}))
     outcome = execute.run(Payload.of(message), lambda: None)
     assert isinstance(outcome, Succeeded)
+    assert outcome.result_repr is not None
     return outcome.result_repr
 
 
