@@ -490,7 +490,11 @@ class Exchange:
         finally:
             worker.stop()
 
-    def close(self) -> None:
-        """End the case: nothing may be left waiting at a gate."""
+    def open_gates(self) -> None:
+        """Let everything through that waits at a gate of this case."""
         for gate in self._gates:
             gate.open()
+
+    def close(self) -> None:
+        """End the case: nothing may be left waiting at a gate."""
+        self.open_gates()

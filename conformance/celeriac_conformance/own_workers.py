@@ -1,4 +1,7 @@
-"""Workers that serve one case alone: a queue of their own, a name to call them by, settings as the case wants them."""
+"""Workers with a name to call them by: the cell's, or one that serves a case alone, set up as the case wants it.
+
+Starting one takes seconds, so a case that leaves nothing behind uses the cell's.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from celeriac_conformance.exchange import Call, Exchange, Producer
+from celeriac_conformance.exchange import ACKS_QUEUE, Call, Exchange, Producer
 from celeriac_conformance.matrix import Implementation
 from celeriac_conformance.runtimes.base import Program, WorkerOptions
 
-__all__ = ["OwnWorker", "own_worker"]
+__all__ = ["OwnWorker", "own_worker", "the_worker"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,23 @@ class OwnWorker:
         return self.producer.inspect(method, *args, node=self.node)[self.node]
 
 
+def the_worker(exchange: Exchange) -> OwnWorker:
+    """Return the cell's worker with a queue that cases count in; what a case changes there it has to undo."""
+    node = _node(exchange, "conformance")
+    return OwnWorker(exchange.worker, node, ACKS_QUEUE, exchange.producer)
+
+
+def _node(exchange: Exchange, name: str) -> str:
+    found: list[str] = []
+
+    def answers() -> bool:
+        found[:] = [each for each in exchange.producer.inspect("ping") if each.startswith(name)]
+        return bool(found)
+
+    exchange.eventually(answers, f"{name} answers a ping", timeout_s=30)
+    return found[0]
+
+
 @contextmanager
 def own_worker(
     exchange: Exchange,
@@ -50,6 +70,7 @@ def own_worker(
     settings: Mapping[str, object] | None = None,
     extra: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    mingles: bool = False,
 ) -> Iterator[OwnWorker]:
     """Run a worker for one case, and find out its node name.
 
@@ -62,6 +83,7 @@ def own_worker(
         settings: Laid over those of the suite.
         extra: More command-line arguments.
         environment: More variables of its environment.
+        mingles: Let it ask its neighbours at its start, which takes Celery a second.
     """
     name = f"own{uuid.uuid4().hex[:8]}"
     options = WorkerOptions(
@@ -70,15 +92,12 @@ def own_worker(
         concurrency=concurrency,
         name=name,
         settings=settings or {},
-        extra=extra,
+        extra=[*extra, *([] if mingles else ["--without-mingle"])],
         environment=environment or {},
     )
     with exchange.extra_worker(options, implementation) as process:
-        found: list[str] = []
-
-        def answers() -> bool:
-            found[:] = [each for each in exchange.producer.inspect("ping") if each.startswith(name)]
-            return bool(found)
-
-        exchange.eventually(answers, f"{process.name} answers a ping", timeout_s=30)
-        yield OwnWorker(process, found[0], options.queues[0], exchange.producer)
+        try:
+            yield OwnWorker(process, _node(exchange, name), options.queues[0], exchange.producer)
+        finally:
+            # A worker that may finish what it has ends at once.
+            exchange.open_gates()

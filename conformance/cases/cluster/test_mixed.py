@@ -21,8 +21,8 @@ def one_by_one(exchange: Exchange, order: str) -> Iterator[tuple[OwnWorker, OwnW
     peer = exchange.cell.producer
     first, second = (None, peer) if order == "tested-first" else (peer, None)
     with (
-        own_worker(exchange, implementation=first) as one,
-        own_worker(exchange, implementation=second) as other,
+        own_worker(exchange, implementation=first, mingles=True) as one,
+        own_worker(exchange, implementation=second, mingles=True) as other,
     ):
         yield one, other
 
@@ -43,7 +43,7 @@ def test_a_worker_learns_at_its_start_what_its_neighbours_revoked(
     first, second = (None, peer) if order == "tested-first" else (peer, None)
     with own_worker(exchange, implementation=first) as one:
         one.control("revoke", task_id=ids)
-        with own_worker(exchange, implementation=second) as other:
+        with own_worker(exchange, implementation=second, mingles=True) as other:
 
             def has_learnt() -> bool:
                 known = other.inspect("revoked")

@@ -1,12 +1,14 @@
-"""How often tasks of one type start. Limits are set on a worker that serves one case."""
+"""How often tasks of one type start."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 from celeriac_conformance.cases import case
 from celeriac_conformance.exchange import Call, Exchange
-from celeriac_conformance.own_workers import OwnWorker, own_worker
+from celeriac_conformance.own_workers import OwnWorker, own_worker, the_worker
 
 SLACK_S = 0.08
 """What two processes' clocks and scheduling may take off the gap between two starts."""
@@ -19,6 +21,16 @@ def limit(worker: OwnWorker, rate: object) -> None:
     assert "ok" in answer, answer
 
 
+@contextmanager
+def limited_worker(exchange: Exchange) -> Iterator[OwnWorker]:
+    """Use the cell's worker, and lift the limit of `echo` at the end."""
+    worker = the_worker(exchange)
+    try:
+        yield worker
+    finally:
+        limit(worker, None)
+
+
 def starts(exchange: Exchange, calls: list[Call]) -> list[float]:
     """Wait until all have run once, and return when."""
     times = [exchange.wait_run(call)[0].time for call in calls]
@@ -29,7 +41,7 @@ def starts(exchange: Exchange, calls: list[Call]) -> list[float]:
 
 @case("limits/rate-gaps", spec="control-and-events#4.7")
 def test_limited_tasks_start_in_order_at_their_rate(exchange: Exchange) -> None:
-    with own_worker(exchange) as worker:
+    with limited_worker(exchange) as worker:
         limit(worker, "2/s")
         times = starts(exchange, [worker.send("echo", number) for number in range(4)])
         assert [later - earlier >= 0.5 - SLACK_S for earlier, later in pairwise(times)] == [
@@ -43,7 +55,7 @@ def test_limited_tasks_start_in_order_at_their_rate(exchange: Exchange) -> None:
     each={"form": [2, 2.0, "2/s", "120/m", "7200/h"]},
 )
 def test_every_form_of_a_limit_is_understood(exchange: Exchange, form: object) -> None:
-    with own_worker(exchange) as worker:
+    with limited_worker(exchange) as worker:
         limit(worker, form)
         times = starts(exchange, [worker.send("echo", number) for number in range(3)])
         assert all(later - earlier >= 0.5 - SLACK_S for earlier, later in pairwise(times))
@@ -51,7 +63,7 @@ def test_every_form_of_a_limit_is_understood(exchange: Exchange, form: object) -
 
 @case("limits/rate-after-idle", spec="control-and-events#4.7")
 def test_idle_time_saves_up_no_more_than_one_start(exchange: Exchange) -> None:
-    with own_worker(exchange) as worker:
+    with limited_worker(exchange) as worker:
         limit(worker, "1/s")
         first = starts(exchange, [worker.send("echo", "first")])
         # Three seconds of idling, told by a task that is not limited.
@@ -99,7 +111,7 @@ def test_other_types_overtake_who_waits_for_its_rate(exchange: Exchange) -> None
 
 @case("limits/rate-eta", spec="control-and-events#4.7")
 def test_the_eta_comes_before_the_rate(exchange: Exchange) -> None:
-    with own_worker(exchange) as worker:
+    with limited_worker(exchange) as worker:
         limit(worker, "1/s")
         late = worker.send("echo", "late", countdown=2)
         early = [worker.send("echo", number) for number in range(2)]
@@ -109,7 +121,7 @@ def test_the_eta_comes_before_the_rate(exchange: Exchange) -> None:
 
 @case("limits/rate-expiry", spec="control-and-events#4.7 control-and-events#4.8")
 def test_a_call_that_expires_while_it_waits_for_its_rate_is_dropped(exchange: Exchange) -> None:
-    with own_worker(exchange) as worker:
+    with limited_worker(exchange) as worker:
         limit(worker, "30/m")
         ran, expiring = worker.send("echo", 1), worker.send("echo", 2, expires=1)
         exchange.producer.result(ran)
@@ -150,7 +162,7 @@ def test_a_default_limit_holds_for_tasks_that_set_none(exchange: Exchange) -> No
 
 @case("limits/rate-answers", spec="control-and-events#1.8")
 def test_the_command_answers_what_it_did(exchange: Exchange) -> None:
-    with own_worker(exchange) as worker:
+    with limited_worker(exchange) as worker:
         for rate, answer in (
             ("5/m", {"ok": "new rate limit set successfully"}),
             (None, {"ok": "rate limit disabled successfully"}),
