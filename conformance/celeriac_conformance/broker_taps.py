@@ -16,7 +16,7 @@ import redis
 
 from celeriac_conformance.wires import RabbitWire, RedisWire, Wire, WireError
 
-__all__ = ["AmqpTap", "BrokerTap", "RawMessage", "RedisTap", "ResultTap"]
+__all__ = ["AmqpTap", "BrokerTap", "RawMessage", "RedisTap", "ResultTap", "StoredResults"]
 
 _PRIORITY_SEPARATOR = "\x06\x16"
 _PRIORITY_STEPS = (0, 3, 6, 9)
@@ -257,27 +257,12 @@ class AmqpTap(BrokerTap):
         self._connection.release()
 
 
-class ResultTap:
-    """Results stored in Redis, read raw. Spec: results-and-workflows#2.2."""
+class StoredResults(ABC):
+    """Results where they are stored, read raw."""
 
-    prefix = "celery-task-meta-"
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.client: Any = redis.Redis.from_url(url)
-
+    @abstractmethod
     def document(self, task_id: str) -> dict[str, Any] | None:
         """Return the stored document of a task, or None."""
-        raw = self.client.get(self.prefix + task_id)
-        if raw is None:
-            return None
-        found: dict[str, Any] = json.loads(raw)
-        return found
-
-    def seconds_to_live(self, task_id: str) -> int:
-        """Return the remaining life of a document (-1: for ever, -2: absent)."""
-        ttl: int = self.client.ttl(self.prefix + task_id)
-        return ttl
 
     def wait(self, task_id: str, timeout_s: float = 20.0) -> dict[str, Any]:
         """Wait for a document in a final state.
@@ -297,9 +282,41 @@ class ResultTap:
             time.sleep(_POLL_S)
 
     def watch(self) -> Wire:
-        """Start to record what crosses the store; raises `WireError` as brokers do."""
+        """Start to record what crosses the store.
+
+        Raises:
+            WireError: It does not let itself be watched.
+        """
+        raise WireError(f"{type(self).__name__} cannot be watched")
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give connections back."""
+
+
+class ResultTap(StoredResults):
+    """Results stored in Redis. Spec: results-and-workflows#2.2."""
+
+    prefix = "celery-task-meta-"
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.client: Any = redis.Redis.from_url(url)
+
+    def document(self, task_id: str) -> dict[str, Any] | None:
+        raw = self.client.get(self.prefix + task_id)
+        if raw is None:
+            return None
+        found: dict[str, Any] = json.loads(raw)
+        return found
+
+    def seconds_to_live(self, task_id: str) -> int:
+        """Return the remaining life of a document (-1: for ever, -2: absent)."""
+        ttl: int = self.client.ttl(self.prefix + task_id)
+        return ttl
+
+    def watch(self) -> Wire:
         return RedisWire(self.url)
 
     def close(self) -> None:
-        """Give connections back."""
         self.client.close()

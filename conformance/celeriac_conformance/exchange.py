@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from celeriac_conformance.broker_taps import BrokerTap, ResultTap
+from celeriac_conformance.broker_taps import BrokerTap, ResultTap, StoredResults
 from celeriac_conformance.driver_client import DriverClient
 from celeriac_conformance.forms import Form
 from celeriac_conformance.journal import Entry, Journal
@@ -418,7 +418,7 @@ class Exchange:
         self.producer: Producer = deployment.producer()
         self.journal: Journal = deployment.journal
         self.broker: BrokerTap = deployment.ground.broker
-        self.results: ResultTap | None = deployment.ground.results
+        self.results: StoredResults | None = deployment.ground.results
         self._gates: list[Gate] = []
         self.processes: list[Program] = [self.worker, self.producer.client.process]
 
@@ -426,7 +426,17 @@ class Exchange:
         """Return a producer whose app has other settings."""
         return self._deployment.producer(**settings)
 
-    def stored(self) -> ResultTap:
+    def stored_in_redis(self) -> ResultTap:
+        """Return raw access to results stored in Redis, with what only Redis tells.
+
+        Raises:
+            UnsupportedError: They are stored elsewhere, or nowhere.
+        """
+        if not isinstance(self.results, ResultTap):
+            raise UnsupportedError(f"{self.cell.carrier.name} stores no results in Redis")
+        return self.results
+
+    def stored(self) -> StoredResults:
         """Return raw access to stored results.
 
         Raises:

@@ -91,7 +91,7 @@ class Carrier:
     broker: str
     """``redis``, ``rabbitmq``, ``valkey`` or ``rabbitmq4``."""
     backend: str
-    """``redis``, ``valkey``, ``rpc`` or ``database``."""
+    """``redis``, ``valkey``, ``rpc`` or ``database`` (SQLite, in a file of the cell)."""
     features: frozenset[str] = frozenset()
     """What cases may ask for with `needs`."""
     cases: tuple[str, ...] = ("*",)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from celeriac_conformance.cases import case, version_tuple
+from celeriac_conformance.cases import CASE_ATTRIBUTE, case, version_tuple
 from celeriac_conformance.known_failures import KnownFailure, find, read_known_failures, unmatched
 from celeriac_conformance.outcomes import Outcome, Verdicts, decide
 
@@ -69,3 +69,21 @@ def test_a_case_id_is_area_and_kebab_name(wrong: str) -> None:
 
 def test_versions_compare_as_numbers() -> None:
     assert version_tuple("5.10.0rc1") > version_tuple("5.9")
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        ("5.0.5", "is older than 5.2"),
+        ("5.2.0", None),
+        ("5.5.3", None),
+        ("5.6.0", "is newer than 5.5"),
+    ],
+)
+def test_a_case_holds_from_one_version_to_another_with_its_patch_releases(
+    version: str, reason: str | None
+) -> None:
+    @case("area/of-some-versions", spec="document#1", since="5.2", until="5.5")
+    def judged() -> None: ...
+
+    assert getattr(judged, CASE_ATTRIBUTE).not_in(version) == reason

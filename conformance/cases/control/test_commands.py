@@ -29,7 +29,10 @@ def test_a_revoked_task_is_dropped_when_it_is_due(exchange: Exchange) -> None:
         lambda: bool(exchange.producer.inspect("scheduled", node=node)[node]), "it waits"
     )
     answer = exchange.producer.control("revoke", task_id=call.id, node=node)[node]
-    assert answer == {"ok": f"tasks {{{call.id!r}}} flagged as revoked"}
+    # Celery 5.3 changed how the ids are written.
+    assert answer["ok"].startswith("tasks ")
+    assert answer["ok"].endswith(" flagged as revoked")
+    assert call.id in answer["ok"]
     assert call.id in exchange.producer.inspect("revoked", node=node)[node]
     exchange.eventually(
         lambda: not exchange.producer.inspect("scheduled", node=node)[node], "it was due"

@@ -60,7 +60,7 @@ def test_optional_headers_may_be_null(exchange: Exchange) -> None:
     assert run.task == "add"
 
 
-@case("foreign/other-language", spec="task-message#2")
+@case("foreign/other-language", spec="task-message#2", since="5.3")
 def test_a_message_of_another_language_runs(exchange: Exchange) -> None:
     task_id = str(uuid.uuid4())
     exchange.broker.push(

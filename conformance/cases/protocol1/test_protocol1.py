@@ -131,7 +131,7 @@ def test_a_body_with_the_keys_of_celery_3_runs(exchange: Exchange) -> None:
     assert exchange.wait_run(task_id)[0].request["retries"] == 0
 
 
-@case("protocol1/of-gocelery", spec="task-message#3.2")
+@case("protocol1/of-gocelery", spec="task-message#3.2", since="5.3")
 def test_a_body_whose_eta_is_now_with_a_local_offset_runs_at_once(exchange: Exchange) -> None:
     task_id = str(uuid.uuid4())
     body = {

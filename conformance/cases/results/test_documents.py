@@ -54,7 +54,7 @@ def test_the_stored_document_of_a_failure_names_class_arguments_and_module(
 def test_a_stored_document_lives_a_day(exchange: Exchange) -> None:
     call = exchange.producer.send("add", [1, 2])
     exchange.producer.result(call)
-    assert 86000 < exchange.stored().seconds_to_live(call.id) <= 86400
+    assert 86000 < exchange.stored_in_redis().seconds_to_live(call.id) <= 86400
 
 
 @case("results/of-a-finished-call", spec="results-and-workflows#3", needs=["stored-results"])

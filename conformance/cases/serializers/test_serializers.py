@@ -70,7 +70,7 @@ def test_pickle_keeps_tuples_and_sets(exchange: Exchange) -> None:
     assert exchange.journal.runs(call.id)[0].request["args"][0] == ((1, 2), {3})
 
 
-@case("serializers/msgpack-bytes", spec="task-message#6.1")
+@case("serializers/msgpack-bytes", spec="task-message#6.1", since="5.3")
 def test_msgpack_carries_bytes(exchange: Exchange) -> None:
     call = exchange.producer.send("echo", [b"\x00\xff"], serializer="msgpack")
     assert exchange.producer.result(call) == b"\x00\xff"

@@ -177,7 +177,7 @@ def test_an_errback_called_in_place_sees_the_body_and_a_chord_error(exchange: Ex
 def test_a_finished_chord_leaves_only_its_mark_behind(exchange: Exchange) -> None:
     sent = run(exchange, chord([call("add", 1, 1), call("add", 2, 2)], call("xsum")))
     assert exchange.producer.result(sent) == 6
-    client = exchange.stored().client
+    client = exchange.stored_in_redis().client
     base = f"celery-taskset-meta-{sent.parents[0]}"
     exchange.eventually(
         lambda: client.exists(f"{base}.j", f"{base}.t", f"{base}.s", f"{base}.d") == 0, "cleaned up"

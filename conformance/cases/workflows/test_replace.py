@@ -19,7 +19,14 @@ def test_a_replaced_task_has_the_result_of_its_replacement(exchange: Exchange) -
     first, second = exchange.journal.runs(sent.id)
     assert (first.task, second.task) == ("replace_with_add", "add")
     assert second.request["parent_id"] == sent.id
-    assert second.request["replaced_task_nesting"] == 1
+
+
+@case("replace/counts-nesting", spec="task-message#7.4", since="5.3", needs=["stored-results"])
+def test_a_replacement_counts_how_deep_it_is_nested(exchange: Exchange) -> None:
+    sent = exchange.producer.send("replace_with_add", [20, 22])
+    exchange.producer.result(sent)
+    nesting = [run.request["replaced_task_nesting"] for run in exchange.journal.runs(sent.id)]
+    assert nesting == [0, 1]
 
 
 @case("replace/by-a-chain", spec="task-message#7.4", needs=["stored-results"])

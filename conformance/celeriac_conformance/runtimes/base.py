@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
-from celeriac_conformance.broker_taps import BrokerTap, ResultTap
+from celeriac_conformance.broker_taps import BrokerTap, StoredResults
 from celeriac_conformance.matrix import Carrier, Implementation
 
 __all__ = [
@@ -72,7 +72,7 @@ class Ground:
     broker_url: str
     backend_url: str
     broker: BrokerTap
-    results: ResultTap | None
+    results: StoredResults | None
     """Raw access to stored results, where they are stored."""
     folder: Path
     """Where this cell's journal, logs and marker files go."""

@@ -8,7 +8,14 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from celeriac_conformance.broker_taps import AmqpTap, BrokerTap, RedisTap, ResultTap
+from celeriac_conformance.broker_taps import (
+    AmqpTap,
+    BrokerTap,
+    RedisTap,
+    ResultTap,
+    StoredResults,
+)
+from celeriac_conformance.database_tap import DatabaseTap
 from celeriac_conformance.environments import Environments
 from celeriac_conformance.matrix import Carrier, Implementation
 from celeriac_conformance.processes import ManagedProcess
@@ -62,7 +69,10 @@ class ProcessRuntime(Runtime):
             broker_url, tap = self._open_broker(carrier.broker, f"cell{number}")
             if carrier.backend == "redis":
                 url = self._open_redis().url(1)
-                results = ResultTap(url)
+                results: StoredResults | None = ResultTap(url)
+            elif carrier.backend == "database":
+                url = backend_url(carrier.backend, folder)
+                results = DatabaseTap(folder / "results.sqlite")
             else:
                 url, results = backend_url(carrier.backend, folder), None
         except (MissingServerError, TimeoutError) as error:
