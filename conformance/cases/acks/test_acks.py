@@ -41,10 +41,17 @@ def test_a_late_message_whose_task_failed_is_acknowledged(exchange: Exchange) ->
 def test_a_call_rejected_with_requeue_is_delivered_again(exchange: Exchange) -> None:
     call = exchange.producer.send("requeue_once", [str(exchange.marker())], queue=ACKS_QUEUE)
     assert exchange.producer.result(call) == "second delivery"
+    assert len(exchange.journal.runs(call.id)) == 2
+    assert exchange.broker.wait_unacked(ACKS_QUEUE, 0) == 0
+
+
+@case("acks/redelivered", spec="results-and-workflows#4.4 results-and-workflows#7", since="5.2")
+def test_a_second_delivery_says_that_it_is_one(exchange: Exchange) -> None:
+    call = exchange.producer.send("requeue_once", [str(exchange.marker())], queue=ACKS_QUEUE)
+    exchange.producer.result(call)
     first, second = exchange.journal.runs(call.id)
     assert not first.request["delivery_info"]["redelivered"]
     assert second.request["delivery_info"]["redelivered"]
-    assert exchange.broker.wait_unacked(ACKS_QUEUE, 0) == 0
 
 
 @case("acks/requeue-when-lost", spec="results-and-workflows#4.4")

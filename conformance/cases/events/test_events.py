@@ -62,7 +62,7 @@ def test_a_failure_shows_exception_and_traceback(exchange: Exchange) -> None:
     assert heard.tasks[call.id] == "FAILURE"
 
 
-@case("events/retry", spec="control-and-events#2.4")
+@case("events/retry", spec="control-and-events#2.4", since="5.2")
 def test_a_retry_is_told(exchange: Exchange) -> None:
     with monitored_worker(exchange):
         call = exchange.producer.send("retry_because", [1, "again"], queue=QUEUE)
@@ -82,7 +82,7 @@ def test_an_unknown_task_fails_without_having_been_received(exchange: Exchange) 
     assert heard.of(call.id)[0]["exception"] == "NotRegistered('no.such.task')"
 
 
-@case("events/terminated", spec="control-and-events#2.4")
+@case("events/terminated", spec="control-and-events#2.4", since="5.2")
 def test_a_terminated_task_is_told_with_its_signal(exchange: Exchange) -> None:
     gate = exchange.gate()
     with monitored_worker(exchange):

@@ -85,7 +85,7 @@ def test_the_third_element_of_a_body_may_be_null(exchange: Exchange) -> None:
     assert len(exchange.wait_run(task_id)) == 1
 
 
-@case("foreign/v1-body-with-v2-headers", spec="task-message#3.3 task-message#3.4")
+@case("foreign/v1-body-with-v2-headers", spec="task-message#3.3 task-message#3.4", since="5.0")
 def test_headers_win_over_the_body_of_a_hybrid(exchange: Exchange) -> None:
     task_id = str(uuid.uuid4())
     body = {"task": "add", "id": task_id, "args": [1, 2], "kwargs": {}, "retries": 1}

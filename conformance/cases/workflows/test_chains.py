@@ -81,7 +81,7 @@ def test_get_raises_what_an_earlier_step_raised(exchange: Exchange) -> None:
     assert (raised.type, raised.args) == ("ValueError", ["stop"])
 
 
-@case("chains/errback-of-a-step", spec="task-message#8.4")
+@case("chains/errback-of-a-step", spec="task-message#8.4", since="5.2")
 def test_an_errback_of_the_chain_runs_for_the_step_that_failed(exchange: Exchange) -> None:
     steps = chain(call("add", 1, 1), call("fail", "ValueError", immutable=True), call("add", 1))
     sent = exchange.producer.run(steps.link_error(call("errback_new")))

@@ -12,7 +12,7 @@ def run(exchange: Exchange, form: Form) -> Call:
     return exchange.producer.run(form)
 
 
-@case("chords/sum", spec="results-and-workflows#6.3", needs=["chords"])
+@case("chords/sum", spec="results-and-workflows#6.3", since="5.0", needs=["chords"])
 def test_the_body_gets_the_results_of_the_header_in_order(exchange: Exchange) -> None:
     sent = run(exchange, chord([call("add", number, 0) for number in range(10)], call("xsum")))
     assert exchange.producer.result(sent) == 45
@@ -149,6 +149,7 @@ def test_when_a_header_task_fails_the_body_fails_and_never_runs(exchange: Exchan
 @case(
     "chords/errback-of-the-body",
     spec="results-and-workflows#6.6 task-message#8.6",
+    since="5.2",
     needs=["chords"],
 )
 def test_when_a_header_task_fails_the_errback_of_the_body_gets_its_id(exchange: Exchange) -> None:
@@ -159,7 +160,12 @@ def test_when_a_header_task_fails_the_errback_of_the_body_gets_its_id(exchange: 
     assert (entry.request["parent_id"], entry.request["root_id"]) == (sent.id, sent.id)
 
 
-@case("chords/new-errback-of-the-body", spec="results-and-workflows#6.6", needs=["chords"])
+@case(
+    "chords/new-errback-of-the-body",
+    spec="results-and-workflows#6.6",
+    since="5.2",
+    needs=["chords"],
+)
 def test_an_errback_called_in_place_sees_the_body_and_a_chord_error(exchange: Exchange) -> None:
     body = call("xsum").link_error(call("errback_new"))
     sent = run(exchange, chord([call("fail", "ValueError", "bad"), call("add", 1, 1)], body))

@@ -52,7 +52,7 @@ def test_chains_can_be_members(exchange: Exchange) -> None:
     assert exchange.producer.result(sent) == [20, 40]
 
 
-@case("groups/errback", spec="results-and-workflows#6.2")
+@case("groups/errback", spec="results-and-workflows#6.2", since="5.2")
 def test_an_errback_of_a_group_runs_for_the_member_that_failed(exchange: Exchange) -> None:
     sent = exchange.producer.run(
         group(call("add", 1, 1), call("fail", "ValueError")).link_error(call("errback_old"))

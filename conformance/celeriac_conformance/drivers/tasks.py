@@ -400,7 +400,8 @@ def fail_expected(text):
 
 
 @app.task(name="retry_n", bind=True)
-def retry_n(self, times, countdown=0):
+def retry_n(self, times, countdown=0.3):
+    """Retry some times; with a pause, or Celery stores the last attempt's result before this one's RETRY."""
     note()
     if self.request.retries < times:
         raise self.retry(countdown=countdown, max_retries=times)
