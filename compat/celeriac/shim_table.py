@@ -126,6 +126,9 @@ MODULES: dict[str, ModuleTable] = {
     "celery.contrib.testing.tasks": _served("For tests.", "celeriac.contrib.testing.tasks"),
     "celery.contrib.testing.worker": _served("For tests.", "celeriac.contrib.testing.worker"),
     "celery.events": _served("Monitoring events.", "celeriac.events", is_package=True),
+    "celery.events.dispatcher": _served("Sending events.", "celeriac.events.dispatcher"),
+    "celery.events.event": _served("One event.", "celeriac.events.event"),
+    "celery.events.receiver": _served("Receiving events.", "celeriac.events.receiver"),
     "celery.events.state": _served("State of a cluster.", "celeriac.events.cluster_state"),
     "celery.exceptions": _served("Exceptions.", "celeriac.exceptions"),
     "celery.execute": _served(

@@ -28,6 +28,8 @@ def make_app(publisher: RecordingPublisher) -> Iterator[Callable[..., Celery]]:
     def make(**settings: Any) -> Celery:
         # Documents of one test are not those of another.
         settings.setdefault("backend", f"cache+memory://{uuid4()}")
+        # An in-memory queue is looked at now and again; a test waits for that.
+        settings.setdefault("broker_transport_options", {"polling_interval": 0.01})
         app = Celery("proj", broker="memory://", **settings)
         app.publisher = publisher
         made.append(app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kombu import Queue  # type: ignore[attr-defined]
 from kombu.exceptions import EncodeError, SerializerNotInstalled
 
 from celeriac import signals
@@ -20,10 +21,11 @@ from celeriac_protocol.task.v1 import body_dict
 from celeriac_protocol.task.v2 import body_list
 
 if TYPE_CHECKING:
+    from celeriac.app.app import Celery
     from celeriac.app.routing import Target
     from celeriac.brokers.base import Publisher
 
-__all__ = ["BASIC_PROPERTIES", "listed", "send", "taken"]
+__all__ = ["BASIC_PROPERTIES", "listed", "send", "taken", "tell_sent"]
 
 BASIC_PROPERTIES = ("message_id", "timestamp", "type", "user_id", "app_id", "cluster_id")
 """Basic properties that only a caller sets."""
@@ -127,6 +129,39 @@ def send(
             kwargs=call.kwargs,
             eta=call.headers.eta,
             taskset=call.headers.group,
+        )
+
+
+def tell_sent(
+    app: Celery,
+    call: TaskMessage,
+    target: Target,
+    *,
+    protocol: int,
+    retry: bool | None,
+    retry_policy: Mapping[str, Any],
+) -> None:
+    """Send the event ``task-sent``. Spec: control-and-events#2.4."""
+    headers = call.headers
+    exchange = getattr(target.exchange, "name", target.exchange) or ""
+    queue = next((each.name for each in target.declare if isinstance(each, Queue)), None)
+    family = {} if protocol == 1 else {"root_id": headers.root_id, "parent_id": headers.parent_id}
+    with app.events.default_dispatcher() as dispatcher:
+        dispatcher.send(
+            "task-sent",
+            uuid=headers.id,
+            **family,
+            name=headers.task,
+            args=headers.argsrepr,
+            kwargs=headers.kwargsrepr,
+            retries=headers.retries,
+            eta=headers.eta,
+            expires=headers.expires,
+            queue=queue or target.routing_key,
+            exchange=exchange,
+            routing_key=target.routing_key,
+            retry=app.conf.task_publish_retry if retry is None else retry,
+            retry_policy=retry_policy,
         )
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from celeriac.app.given_producer import publisher_for
-from celeriac.app.outgoing import BASIC_PROPERTIES, listed, send, taken
+from celeriac.app.outgoing import BASIC_PROPERTIES, listed, send, taken, tell_sent
 from celeriac.app.routing import Target, resolve
 from celeriac.result import AsyncResult, task_join_will_block
 from celeriac_protocol.message import Properties
@@ -258,6 +258,8 @@ def publish_task(
         retry_policy=policy,
         publish_options=publish_options,
     )
+    if conf.task_send_sent_event:
+        tell_sent(app, call, target, protocol=protocol, retry=retry, retry_policy=policy)
     if parent is not None and add_to_parent:
         parent.add_trail(result)
     return result

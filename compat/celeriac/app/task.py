@@ -495,6 +495,28 @@ class Task:
             self.request.children.append(result)
         return result
 
+    def send_event(
+        self,
+        type_: str,
+        retry: bool = True,
+        retry_policy: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> None:
+        """Send a monitoring event about the running call, at once.
+
+        Args:
+            type_: Its type, e.g. ``task-progress``.
+            retry: Publish again on connection errors.
+            retry_policy: How, by kombu's keys; by default as `task_publish_retry_policy` says.
+            **fields: What it says.
+
+        Spec: control-and-events#2.4
+        """
+        policy = self.app.conf.task_publish_retry_policy if retry_policy is None else retry_policy
+        request = self.request
+        with self.app.events.default_dispatcher(hostname=request.hostname) as dispatcher:
+            dispatcher.send(type_, uuid=request.id, retry=retry, retry_policy=policy, **fields)
+
     def update_state(
         self, task_id: str | None = None, state: str | None = None, meta: Any = None, **kwargs: Any
     ) -> None:

@@ -10,11 +10,25 @@ from typing import Any
 
 import kombu
 from kombu import pools
+from kombu.connection import maybe_channel as _maybe_channel
+from kombu.mixins import ConsumerMixin as _ConsumerMixin
 
-__all__ = ["connect", "connection_pool", "consumer", "producer_pool", "reset_pools"]
+__all__ = [
+    "ConsumerMixin",
+    "connect",
+    "connection_pool",
+    "consumer",
+    "maybe_channel",
+    "producer",
+    "producer_pool",
+    "reset_pools",
+]
 
 _kombu: Any = kombu
 _pools: Any = pools
+maybe_channel: Any = _maybe_channel
+ConsumerMixin: Any = _ConsumerMixin
+"""Base of programs that consume, and connect again by themselves."""
 
 
 def connect(url: str, **options: Any) -> Any:
@@ -48,3 +62,8 @@ def reset_pools() -> None:
 def consumer(channel: Any, **options: Mapping[str, Any] | Any) -> Any:
     """Return a `kombu.Consumer` on a channel or connection."""
     return _kombu.Consumer(channel, **options)
+
+
+def producer(channel: Any, **options: Any) -> Any:
+    """Return a `kombu.Producer` on a channel or connection."""
+    return _kombu.Producer(channel, **options)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import kombu
 import pytest
+from kombu.connection import Connection as _Connection
 
 from celeriac.app.app import Celery
 from celeriac.control import Control, flatten_reply
@@ -17,7 +17,7 @@ from tests.compat.apps import app, make_app, publisher
 
 __all__ = ["app", "make_app", "publisher"]
 
-Connection: Any = kombu.Connection
+Connection: Any = _Connection
 Call = Callable[[Control], Any]
 
 REQUESTS: list[tuple[Call, str, dict[str, Any], list[str] | None]] = [
@@ -100,7 +100,7 @@ QUESTIONS: list[tuple[Callable[[Any], Any], str, dict[str, Any]]] = [
 def nodes(app: Celery, *names: str) -> Iterator[list[dict[str, Any]]]:
     """Let nodes listen that answer every command with its arguments; yields the requests they heard."""
     heard: list[dict[str, Any]] = []
-    connection = Connection(app.conf.broker_url)
+    connection = Connection(app.conf.broker_url, transport_options={"polling_interval": 0.01})
     stop = threading.Event()
     for name in names:
         node = app.control.mailbox.Node(name, channel=connection.channel())
