@@ -519,3 +519,27 @@ def enlarge_chord(self, x, y):
     note()
     self.add_to_chord(add.s(x, y))
     return 0
+
+
+# Remote-control commands of the application's own
+
+
+def add_commands():
+    """Register two: one that looks, one that fails."""
+    homes = {"celeriac": "celeriac.worker.remote"}
+    home = homes.get(library.__name__, library.__name__ + ".worker.control")
+    commands = importlib.import_module(home)
+
+    @commands.inspect_command(name="conformance_look", args=[("n", int)], signature="[n=1]")
+    def look(state, n=1, **kwargs):
+        """Return what the worker is."""
+        return {"main": state.app.main, "hostname": state.hostname, "n": n}
+
+    @commands.control_command(name="conformance_fail")
+    def fail_command(state, **kwargs):
+        """Raise."""
+        raise ValueError("on purpose")
+
+
+if os.environ.get("CONFORMANCE_COMMANDS"):
+    add_commands()
