@@ -9,6 +9,7 @@ import pytest
 from celeriac_conformance.cases import CASE_ATTRIBUTE, case, version_tuple
 from celeriac_conformance.known_failures import KnownFailure, find, read_known_failures, unmatched
 from celeriac_conformance.outcomes import Outcome, Verdicts, decide
+from tests.conformance.helpers import matrix_text, run_suite
 
 
 @pytest.mark.parametrize(
@@ -87,3 +88,14 @@ def test_a_case_holds_from_one_version_to_another_with_its_patch_releases(
     def judged() -> None: ...
 
     assert getattr(judged, CASE_ATTRIBUTE).not_in(version) == reason
+
+
+def test_a_carrier_of_another_runtime_is_left_out_unless_it_is_asked_for(tmp_path: Path) -> None:
+    only_docker = matrix_text(["none"]).replace(
+        'broker = "redis"', 'broker = "redis"\nruntimes = ["docker"]'
+    )
+    name = "test_text_outside_ascii_survives_both_ways"
+    assert run_suite(tmp_path, only_docker, [name]).outcomes == {}
+    asked = run_suite(tmp_path, only_docker, [name], "--cells", "*")
+    assert asked.of("celeriac.to.none-redis") == {"calls/unicode": "unsupported"}
+    assert "redis runs with --runtime docker only" in asked.output
