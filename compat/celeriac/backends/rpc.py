@@ -299,6 +299,12 @@ class _Replies:
         if not task_id:
             return None
         self.count += 1
+        if self._is_late(task_id, found):
+            # The final document stays; whoever waits with `on_message` is still shown this one.
+            if task_id in self._unread and isinstance(found, ResultMeta):
+                late = self._earlier.setdefault(task_id, deque(maxlen=_EARLIER_AT_MOST))
+                late.append(found)
+            return task_id
         overtaken, _ = self._unread.get(task_id, (None, 0))
         earlier = self._earlier.pop(task_id, deque(maxlen=_EARLIER_AT_MOST))
         self.drop(task_id)
@@ -310,6 +316,16 @@ class _Replies:
             oldest, _ = self._unread.popitem(last=False)
             self._earlier.pop(oldest, None)
         return task_id
+
+    def _is_late(self, task_id: str, found: ResultMeta | RemoteProtocolError) -> bool:
+        """Tell whether a final document overtook this one: each run of a retried task may have its own connection."""
+        before, _ = self._unread.get(task_id) or self._read.get(task_id) or (None, 0)
+        return (
+            isinstance(before, ResultMeta)
+            and before.status in READY_STATES
+            and isinstance(found, ResultMeta)
+            and found.status not in READY_STATES
+        )
 
     def take_earlier(self, task_id: str) -> list[ResultMeta]:
         """Return, once, the documents that newer ones overtook before anybody took them, oldest first."""

@@ -182,6 +182,14 @@ def test_the_newest_of_several_documents_counts() -> None:
     assert backend.fetch("t1").result == 7
 
 
+def test_a_final_document_stays_when_an_earlier_one_arrives_after_it() -> None:
+    # Each run of a retried task reports over the connection of the process it ran in.
+    backend = scripted([reply("t1", result=2), reply("t1", "RETRY")], [reply("t1", "RETRY")])
+    assert backend.fetch("t1").status == "SUCCESS"
+    assert wait_for(backend, "t1", timeout_s=5)["t1"].result == 2
+    assert backend.fetch("t1").status == "SUCCESS"
+
+
 def test_unread_replies_are_bounded_and_the_oldest_go_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
