@@ -106,7 +106,10 @@ class RedisTap(BrokerTap):
 
     @property
     def version(self) -> str:
-        found = self.client.info("server")
+        try:
+            found = self.client.info("server")
+        except redis.ResponseError as error:
+            return f"not told ({error})"
         if "valkey_version" in found:
             return f"Valkey {found['valkey_version']}"
         return str(found["redis_version"])

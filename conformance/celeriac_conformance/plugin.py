@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from celeriac_conformance.broker_options import add_broker_options, open_given_broker
 from celeriac_conformance.cases import CASE_ATTRIBUTE, Case
 from celeriac_conformance.environments import Environments, cache_folder
 from celeriac_conformance.exchange import Deployment, Exchange
@@ -76,6 +77,7 @@ def add_options(parser: pytest.Parser) -> None:
         help="how long a call may take (default: 20)",
     )
     add_report_options(options)
+    add_broker_options(options)
 
 
 class ConformancePlugin:
@@ -114,6 +116,10 @@ class ConformancePlugin:
         self._failed = False
 
     def _open_runtime(self) -> Runtime:
+        given = open_given_broker(self.config, self.environments, self.progress)
+        if given is not None:
+            self.cells = tuple(cell for cell in self.cells if given.offers(cell.carrier))
+            return given
         if self.runtime_name == "process":
             return ProcessRuntime(self.environments, self.progress)
         try:

@@ -153,12 +153,17 @@ class RedisServer(Server):
 
 
 class RabbitServer(Server):
-    """A `rabbitmq-server` node with a port mapper (epmd) of its own."""
+    """A `rabbitmq-server` node with a port mapper (epmd) of its own.
+
+    Args:
+        with_management: Switch its management plugin on; `management_url` tells where it listens.
+    """
 
     name = "rabbitmq-server"
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_management: bool = False) -> None:
         super().__init__()
+        self._management_port = free_port() if with_management else None
         self._distribution_port = free_port()
         self._mapper_port = free_port()
         self._node = f"celeriac{self.port}@localhost"
@@ -167,6 +172,11 @@ class RabbitServer(Server):
         """Return the AMQP URL of one virtual host."""
         path = "/" if vhost == "/" else f"/{vhost}"
         return f"amqp://guest:guest@127.0.0.1:{self.port}{path}"
+
+    @property
+    def management_url(self) -> str:
+        """The URL of its management plugin."""
+        return f"http://guest:guest@127.0.0.1:{self._management_port}"
 
     def add_vhost(self, vhost: str) -> str:
         """Create a virtual host for `guest` and return its URL."""
@@ -213,7 +223,12 @@ class RabbitServer(Server):
 
     def _launch(self) -> None:
         server, mapper = _program("rabbitmq-server", _DEBIAN_RABBIT), _program("epmd")
-        (self.folder / "enabled_plugins").write_text("[].\n")
+        plugins = "[]." if self._management_port is None else "[rabbitmq_management]."
+        (self.folder / "enabled_plugins").write_text(f"{plugins}\n")
+        if self._management_port is not None:
+            (self.folder / "rabbitmq.conf").write_text(
+                f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self._management_port}\n"
+            )
         environment = self._environment()
         # Started by us, in the foreground: the one RabbitMQ would start is a daemon that outlives the node.
         self.processes.append(
