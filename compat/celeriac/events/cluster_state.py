@@ -216,7 +216,7 @@ class State:
             self._seen_types.add(task.name)
             self.tasks_by_type[task.name].add(task)
         if task.worker is not None:
-            self.tasks_by_worker[task.worker.hostname].add(task)
+            self.tasks_by_worker[str(task.worker.hostname)].add(task)
         if task.parent_id:
             parent = self.tasks.get(task.parent_id)
             if parent is None:
