@@ -238,6 +238,8 @@ class ConformancePlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Build environments before the first test, where no test's time limit counts."""
+        if session.config.option.collectonly:
+            return
         cells = {cell.id: cell for item in session.items if (cell := cell_of(item)) is not None}
         for cell in cells.values():
             for implementation in (cell.producer, cell.worker):
