@@ -228,7 +228,7 @@ def test_workers_are_exchanged_under_load_and_back(exchange: Exchange, order: st
     assert len(hosts) == 3
 
 
-@case("cluster/chord-across", spec="results-and-workflows#6.3", needs=["chords"])
+@case("cluster/chord-across", spec="results-and-workflows#6.5", since="5.1", needs=["chords"])
 def test_a_chord_is_completed_by_workers_of_both_kinds(exchange: Exchange) -> None:
     with one_by_one(exchange, "peer-first") as (one, other):
         header = [
