@@ -144,10 +144,14 @@ class RedisMailbox(Consumer):
         return received
 
     def _take(self, name: str, limit: int) -> list[Received]:
-        if limit < 1:
-            return []
-        raw = self._channel.client.rpop(self._channel.global_keyprefix + name, limit)
-        return [received_from("direct", name, each) for each in raw or ()]
+        taken: list[Received] = []
+        while len(taken) < limit:
+            # One at a time: servers before Redis 6.2 know no count.
+            raw = self._channel.client.rpop(name)
+            if raw is None:
+                break
+            taken.append(received_from("direct", name, raw))
+        return taken
 
     def ack(self, handles: Sequence[Any]) -> None:
         """Nothing to settle."""
