@@ -16,7 +16,7 @@ BROKER ?= filesystem
 JOBS ?= 2
 TESTS ?= tests conformance
 PYTEST_ARGS ?=
-FUZZ_TESTS ?= tests/differential tests/compat/worker/test_fuzz.py
+FUZZ_TESTS ?= tests/differential tests/compat/worker/test_machine.py tests/compat/worker/test_fuzz.py
 FUZZ_ARGS ?=
 
 .PHONY: help

@@ -60,6 +60,12 @@ class MemoryServer:
         with cls._servers_lock:
             return cls._servers.setdefault(url, cls(url))
 
+    @classmethod
+    def forget(cls, url: str) -> None:
+        """Drop the server of this URL with all it holds; who asks again gets an empty one."""
+        with cls._servers_lock:
+            cls._servers.pop(url, None)
+
     def cut(self) -> None:
         """Lose all open connections; new ones can be made."""
         with self.lock:
