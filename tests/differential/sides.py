@@ -23,10 +23,12 @@ from celeriac_protocol import task as wire
 from celeriac_protocol.errors import Hint, RemoteProtocolError
 from celeriac_protocol.message import Message
 
-__all__ = ["NAMES", "Difference", "Ours", "Seen", "differences", "theirs"]
+__all__ = ["NAMES", "UNTOLD", "Difference", "Ours", "Seen", "differences", "theirs"]
 
 NAMES = ("fuzz.probe", "fuzz.other")
 """Registered on both sides."""
+UNTOLD = "untold"
+"""Fate of a call of a task that every app has: nobody tells what it saw, so there is nothing to compare."""
 ACCEPT = frozenset({"application/json"})
 FIELDS = (
     *("task", "id", "args", "kwargs", "lang", "shadow", "eta", "expires", "group", "group_index"),
@@ -42,7 +44,7 @@ class Seen:
     """What became of a message on one side."""
 
     fate: str
-    """``ran``, ``held``, ``expired``, ``unknown`` or ``refused``."""
+    """``ran``, ``held``, ``expired``, ``unknown``, ``refused``, or `UNTOLD`."""
     details: Mapping[str, Any] = field(default_factory=dict)
     settled: str | None = None
     """``ack``, ``reject``, ``crash`` for a worker that ended, None for a message that is kept."""
@@ -163,6 +165,8 @@ class Ours:
             wire.decode(message, accept=ACCEPT)
         except RemoteProtocolError as error:
             return self._refused(request, error, has_id=False)
+        if headers.task not in NAMES:
+            return Seen(fate=UNTOLD)
         times = {
             "shown as": request.name,
             "id": headers.id,

@@ -147,6 +147,13 @@ def test_an_element_of_the_body_with_an_odd_value_is_the_same_to_both(
 
 # -- the list of what is meant ---------------------------------------------------------------------
 
+
+def test_a_call_of_a_task_that_every_app_has_is_not_compared(account: Account) -> None:
+    compared = account.fates.total()
+    account.agree(_v1(task="celery.accumulate"))
+    assert account.fates.total() == compared
+
+
 EXPIRED = _v2(expires="2000-01-01T00:00:00")
 NEEDED_BY: dict[str, Message] = {
     "their-worker-ends": _v2(timelimit=[1]),
