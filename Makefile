@@ -70,7 +70,7 @@ demo: $(VENV)/.base $(CELERY_VENV)/.made ## Real Celery producer, our worker (BR
 
 .PHONY: test
 test: $(VENV)/.test $(CELERY_VENV)/.made ## Unit tests and the conformance suite, in one run of pytest
-	@scripts/install_system.sh redis rabbitmq
+	@scripts/install_system.sh redis rabbitmq node
 	@$(WITH_CELERY) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS) $(TESTS) </dev/null
 
 .PHONY: images

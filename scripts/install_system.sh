@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install the system programs the project's own runs need, where this user may.
 #
-#   install_system.sh [--require] NAME...      NAME: redis, rabbitmq, venv, make, docker, debootstrap
+#   install_system.sh [--require] NAME...      NAME: redis, rabbitmq, node, venv, make, docker, debootstrap
 #
 # A part that is there already is left alone. As root on Debian or Ubuntu a missing one is installed with apt-get.
 # Elsewhere a message says what to install; the exit status is then 0, or 1 with --require.
@@ -18,6 +18,7 @@ package_of() {
     case $1 in
         redis) echo redis-server ;;
         rabbitmq) echo rabbitmq-server ;;
+        node) echo nodejs npm ;;
         venv) echo python3-venv ;;
         make) echo make ;;
         docker) echo docker.io iptables ;;
@@ -30,6 +31,7 @@ present() {
     case $1 in
         redis) command -v redis-server >/dev/null 2>&1 ;;
         rabbitmq) command -v rabbitmq-server >/dev/null 2>&1 || [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] ;;
+        node) command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 ;;
         venv) "${PYTHON:-python3}" -c 'import ensurepip' >/dev/null 2>&1 ;;
         make) command -v make >/dev/null 2>&1 ;;
         # A client without an engine is common: only one that answers counts, or one that can be started here.

@@ -28,7 +28,7 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class MissingPythonError(NotOfferedError):
-    """This machine has no interpreter of the version an implementation is pinned to: it is *unsupported* here."""
+    """This machine has no interpreter that an implementation needs (of its version): it is *unsupported* here."""
 
 
 def cache_folder() -> Path:
@@ -119,7 +119,7 @@ class Environments:
         """Install the locked packages of an npm project; return the Node that runs them."""
         node, npm = shutil.which("node"), shutil.which("npm")
         if node is None or npm is None:
-            raise CannotSetUpError(
+            raise MissingPythonError(
                 f"{implementation.name} needs Node.js and npm: scripts/install_system.sh node"
             )
         place = self._project_place(implementation)

@@ -56,14 +56,26 @@ class Call:
     kind: str
     """``task`` or ``group``."""
     members: tuple[Call, ...] = ()
-    parents: tuple[str, ...] = ()
-    """Ids of the results this one hangs on, nearest first."""
+    known_parents: tuple[str, ...] | None = None
+    """None where the producer's results do not know what they hang on."""
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Ids of the results this one hangs on, nearest first.
+
+        Raises:
+            UnsupportedError: The producer's results do not know.
+        """
+        if self.known_parents is None:
+            raise UnsupportedError("the producer's results have no parents")
+        return self.known_parents
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Call:
         """Read a driver's description of a result object."""
         members = tuple(cls.from_dict(member) for member in value["members"])
-        return cls(value["id"], value["kind"], members, tuple(value["parents"]))
+        parents = value.get("parents")
+        return cls(value["id"], value["kind"], members, None if parents is None else tuple(parents))
 
 
 @dataclass(frozen=True)
@@ -165,6 +177,7 @@ class Producer:
     def __init__(self, client: DriverClient, *, worker: Implementation, patience_s: float) -> None:
         self.client = client
         self.worker = worker
+        self._dumps: set[str] = set()
         self.patience_s = patience_s
         self.versions: dict[str, str] = client.request("start")["versions"]
 
@@ -191,7 +204,10 @@ class Producer:
             by_name=by_name,
             options=options,
         )
-        return Call.from_dict(sent)
+        made = Call.from_dict(sent)
+        if task == "request_dump":
+            self._dumps.add(made.id)
+        return made
 
     def run(self, form: Form, **options: object) -> Call:
         """Send a canvas.
@@ -242,8 +258,10 @@ class Producer:
         answer = self.wait(call)
         if answer.raised is not None:
             raise AssertionError(
-                f"{answer.id} was to succeed, but: {answer.raised}\n{answer.traceback}"
+                f"{answer.id} was to succeed, but: {answer.raised}\n{answer.document.get('traceback')}"
             )
+        if answer.id in self._dumps:
+            return Offered(answer.value, "the worker tells its tasks no")
         return answer.value
 
     def meta(self, call: Call | str) -> dict[str, Any]:

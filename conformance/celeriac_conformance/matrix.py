@@ -68,14 +68,18 @@ class Implementation:
     """Tasks its worker provides; None means all of them. A call that needs another makes its case unsupported."""
     takes_settings: bool = True
     """Whether its worker follows the settings and extra arguments that a case gives it."""
+    offers: tuple[str, ...] = ("*",)
+    """Patterns over the ids of the cases about what its worker offers, by its documentation; ``!`` excludes."""
     lacks: tuple[tuple[str, str], ...] = ()
     """Patterns over case ids that its worker does not offer, each with the reason."""
 
     def lacking(self, case_id: str) -> str | None:
         """Return why this worker does not offer what a case is about, or None where it does."""
-        return next(
-            (reason for pattern, reason in self.lacks if fnmatchcase(case_id, pattern)), None
-        )
+        for pattern, reason in self.lacks:
+            if fnmatchcase(case_id, pattern):
+                return reason
+        area = case_id.partition("/")[0]
+        return None if _chosen(case_id, self.offers) else f"its documentation offers no {area}"
 
     @property
     def is_reference(self) -> bool:
@@ -255,7 +259,7 @@ def read_matrix(path: Path) -> Matrix:
 
 def _implementation(entry: Mapping[str, Any], path: Path) -> Implementation:
     fields = dict(entry)
-    for name in ("requirements", "worker", "tasks"):
+    for name in ("requirements", "worker", "tasks", "offers"):
         if name in fields:
             fields[name] = tuple(fields[name])
     for name in ("driver_command", "worker_command"):

@@ -200,13 +200,24 @@ class ConformancePlugin:
             return False
         parameters: dict[str, object] = item.callspec.params  # type: ignore[attr-defined]
         case_id = described.id_for(parameters)
-        if not cell.runs(case_id):
+        if not cell.runs(case_id) or not self._is_wanted(cell, case_id):
             return False
         item.user_properties += [("case", case_id), ("spec", described.spec), ("cell", cell.id)]
         known = find(self.known, case_id, cell.id)
         if known is not None:
             item.add_marker(pytest.mark.xfail(reason=f"{known.reason} ({known.link})", strict=True))
         return True
+
+    def _is_wanted(self, cell: Cell, case_id: str) -> bool:
+        """Say whether a case has to run in a cell: a control runs only what a cell it controls asks about."""
+        tested = [other for other in self.cells if not other.is_control]
+        return (
+            not cell.is_control
+            or not tested
+            or any(
+                other.control_key == cell.control_key and other.runs(case_id) for other in tested
+            )
+        )
 
     def _check_known(self, items: list[pytest.Item]) -> None:
         seen: dict[tuple[str, str], str] = {}

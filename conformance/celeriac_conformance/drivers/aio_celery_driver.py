@@ -14,7 +14,6 @@ import time
 from typing import Any
 
 from aio_celery import Celery, chain, signature  # type: ignore[import-not-found]
-from aio_celery.exceptions import TimeoutError as NotReadyError  # type: ignore[import-not-found]
 
 from celeriac_conformance.drivers import foreign
 
@@ -58,6 +57,7 @@ async def start(fields: dict[str, Any]) -> dict[str, Any]:
 async def send(fields: dict[str, Any]) -> dict[str, Any]:
     """Send one task or a chain."""
     options = _options(fields)
+    foreign.refuse_rich_values(fields.get("args"), fields.get("kwargs"))
     if fields.get("form") is not None:
         result = await fields["form"].apply_async(**options)
     else:
@@ -72,23 +72,22 @@ async def send(fields: dict[str, Any]) -> dict[str, Any]:
 
 async def wait(fields: dict[str, Any]) -> dict[str, Any]:
     """Wait for a result until it is there, or for as long as the case says."""
-    result = app.AsyncResult(fields["id"])
     answer: dict[str, Any] = {"id": fields["id"], "timed_out": False, "value": None, "raised": None}
     deadline = time.monotonic() + fields["timeout"]
-    state = "PENDING"
-    while state not in ("SUCCESS", "FAILURE", "REVOKED"):
+    # A result object keeps the first state it sees: each look takes a new one.
+    while (state := await app.AsyncResult(fields["id"]).state) not in (
+        "SUCCESS",
+        "FAILURE",
+        "REVOKED",
+    ):
         if time.monotonic() > deadline:
             answer["timed_out"] = True
             break
-        try:
-            value = await result.get(timeout=_POLL_S, interval=_POLL_S)
-        except NotReadyError:
-            value = None
-        state = await result.state
-        if state == "SUCCESS":
-            answer["value"] = value
-        elif state in ("FAILURE", "REVOKED"):
-            answer["raised"] = foreign.raised(await result.result)
+        await asyncio.sleep(_POLL_S)
+    if state == "SUCCESS":
+        answer["value"] = await app.AsyncResult(fields["id"]).get(timeout=fields["timeout"])
+    elif not answer["timed_out"]:
+        answer["raised"] = foreign.raised(await app.AsyncResult(fields["id"]).result)
     answer["document"] = {"state": state, "result": answer["value"]}
     return answer
 

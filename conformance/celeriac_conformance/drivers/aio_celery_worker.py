@@ -38,7 +38,7 @@ def request_of(task: Any) -> dict[str, Any]:
     }
 
 
-def note(task: Any, event: str = "run", **extra: Any) -> None:
+def note(task: Any, event: str = "run", /, **extra: Any) -> None:
     """Write a line in the journal."""
     foreign.note(task.request.task, task.request.id, request_of(task), event, **extra)
 
@@ -47,7 +47,8 @@ def register(name: str, function: Callable[..., Any]) -> None:
     """Provide a task that needs nothing but its arguments."""
 
     async def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        note(self)
+        if foreign_tasks.fits(function, args, kwargs):
+            note(self)
         return function(*args, **kwargs)
 
     app.task(name=name, bind=True)(run)

@@ -56,6 +56,7 @@ async def send(fields: dict[str, Any]) -> dict[str, Any]:
     task_id = options.pop("task_id", None) or str(uuid.uuid4())
     queue, headers = options.pop("queue", "celery"), options.pop("headers", None)
     form = fields.get("form")
+    foreign.refuse_rich_values(fields.get("args"), fields.get("kwargs"))
     if form is not None:
         task = CeleryTask(form["task"], args=form["args"], kwargs=form["kwargs"], **options)
     else:
@@ -82,13 +83,18 @@ async def wait(fields: dict[str, Any]) -> dict[str, Any]:
     if not done:
         return {**answer, "timed_out": True, "document": {"state": None}}
     found = await _waiting[fields["id"]].result().decode()
+    if found["status"] not in ("SUCCESS", "FAILURE", "REVOKED"):
+        # Whether a request meets such a state first is a matter of timing: no verdict can stand on it.
+        raise foreign.UnsupportedError(
+            f"the producer's request takes any first state for its answer, here {found['status']}"
+        )
     if found["status"] == "SUCCESS":
         answer["value"] = found["result"]
     else:
         answer["raised"] = foreign.raised(found["result"])
     answer["document"] = {
         "state": found["status"],
-        **{name: found.get(name) for name in ("result", "traceback", "date_done")},
+        **{name: found.get(name) for name in ("result", "traceback")},
     }
     return answer
 

@@ -21,7 +21,7 @@ def request_of(message: Any, args: Any, kwargs: Any) -> dict[str, Any]:
     return {**message.headers, **own, "args": args, "kwargs": kwargs}
 
 
-def note(message: Any, args: Any, kwargs: Any, event: str = "run", **extra: Any) -> None:
+def note(message: Any, args: Any, kwargs: Any, event: str = "run", /, **extra: Any) -> None:
     """Write a line in the journal."""
     headers = message.headers
     foreign.note(headers["task"], headers["id"], request_of(message, args, kwargs), event, **extra)
@@ -31,7 +31,8 @@ def plain(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
     """Make a handler of a function that needs nothing but its arguments."""
 
     async def handle(args: list, kwargs: dict, message: CeleryMessage) -> Any:  # type: ignore[type-arg]
-        note(message, args, kwargs)
+        if foreign_tasks.fits(function, args, kwargs):
+            note(message, args, kwargs)
         return function(*args, **kwargs)
 
     return handle
@@ -76,6 +77,11 @@ HANDLERS = {
 }
 
 
+async def dispatch(args: list, kwargs: dict, message: CeleryMessage) -> Any:  # type: ignore[type-arg]
+    """Run the task a message names: a queue of ours has too many for a subscriber each."""
+    return await HANDLERS[message.headers["task"]](args, kwargs, message)
+
+
 async def main() -> None:
     """Serve until the process is terminated."""
     queues, concurrency = foreign.queues_of_worker(sys.argv[1:])
@@ -84,8 +90,7 @@ async def main() -> None:
         os.environ["CONFORMANCE_BROKER_URL"], result_backend=backend, max_workers=concurrency
     )
     for queue in queues:
-        for name, handler in HANDLERS.items():
-            broker.subscriber(queue, task=name)(handler)
+        broker.subscriber(queue)(dispatch)
     await broker.start()
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)

@@ -24,6 +24,7 @@ __all__ = [
     "queues_of_worker",
     "raised",
     "read_standard_input",
+    "refuse_rich_values",
     "refuse_settings",
     "serve",
     "take",
@@ -111,9 +112,21 @@ def take(fields: dict[str, Any], offered: Sequence[str]) -> dict[str, Any]:
     return options
 
 
+def refuse_rich_values(*values: Any) -> None:
+    """Refuse what JSON itself cannot say: Celery's JSON has more types than that.
+
+    Raises:
+        UnsupportedError: One of the values holds such a type.
+    """
+    try:
+        json.dumps(values)
+    except TypeError as error:
+        raise UnsupportedError(f"the producer has only the values of JSON: {error}") from error
+
+
 def described_result(task_id: str) -> dict[str, Any]:
     """Describe the result object of one task, as `send` answers."""
-    return {"id": task_id, "kind": "task", "members": [], "parents": []}
+    return {"id": task_id, "kind": "task", "members": []}
 
 
 def raised(document: Any) -> dict[str, Any]:
@@ -141,7 +154,7 @@ def queues_of_worker(arguments: Sequence[str]) -> tuple[list[str], int]:
 
 
 def note(
-    task: str, task_id: str, request: dict[str, Any], event: str = "run", **extra: Any
+    task: str, task_id: str, request: dict[str, Any], event: str = "run", /, **extra: Any
 ) -> None:
     """Write down that a task got here: one line, in a single write, so that processes never mix their lines.
 

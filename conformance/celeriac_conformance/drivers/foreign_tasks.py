@@ -7,13 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import inspect
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from celeriac_conformance.drivers import typed_values
 
-__all__ = ["GATE_LIMIT_S", "PLAIN", "collect", "gate", "sleep"]
+__all__ = [
+    "GATE_LIMIT_S",
+    "PLAIN",
+    "BrokenError",
+    "Outer",
+    "PickyError",
+    "add",
+    "add_later_value",
+    "collect",
+    "echo_all",
+    "fail",
+    "fits",
+    "gate",
+    "keyword_only",
+    "mul",
+    "sleep",
+]
 
 GATE_LIMIT_S = 60
 """So long does a task wait for its gate to open."""
@@ -32,51 +49,74 @@ class Outer:
         """Its qualified name has a dot."""
 
 
-BrokenError.__module__ = Outer.InnerError.__module__ = _TASKS_MODULE
+class PickyError(Exception):
+    """Cannot be rebuilt from its own `args`."""
+
+    def __init__(self, first: Any, second: Any) -> None:
+        super().__init__(f"{first}/{second}")
+
+
+BrokenError.__module__ = Outer.InnerError.__module__ = PickyError.__module__ = _TASKS_MODULE
 _RAISABLE: dict[str, type[Exception]] = {
     "BrokenError": BrokenError,
     "Outer.InnerError": Outer.InnerError,
+    "PickyError": PickyError,
 }
 
 
-def _fail(kind: str, *args: Any) -> None:
+def fail(kind: str, *args: Any) -> None:
+    """Raise the exception of that name."""
     raise (_RAISABLE.get(kind) or getattr(builtins, kind))(*args)
 
 
-def _echo_all(*args: Any, **kwargs: Any) -> dict[str, Any]:
+def echo_all(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Return all that it was given."""
     return {"args": list(args), "kwargs": kwargs}
 
 
-def _keyword_only(*, a: Any, b: Any = 2) -> list[Any]:
+def keyword_only(*, a: Any, b: Any = 2) -> list[Any]:
+    """Return two arguments that go by name."""
     return [a, b]
 
 
-def _add(x: Any, y: Any) -> Any:
+def add(x: Any, y: Any) -> Any:
+    """Add."""
     return x + y
 
 
-def _mul(x: Any, y: Any) -> Any:
+def mul(x: Any, y: Any) -> Any:
+    """Multiply."""
     return x * y
 
 
-def _later(value: Any, extra: Any = 0, **kwargs: Any) -> Any:
+def add_later_value(value: Any, extra: Any = 0, **kwargs: Any) -> Any:
+    """Add to the value of an earlier task."""
     return value + extra
 
 
 PLAIN: dict[str, Callable[..., Any]] = {
-    "add": _add,
-    "mul": _mul,
+    "add": add,
+    "mul": mul,
     "xsum": sum,
     "echo": lambda value: value,
-    "echo_all": _echo_all,
+    "echo_all": echo_all,
     "describe": typed_values.encode,
-    "keyword_only": _keyword_only,
+    "keyword_only": keyword_only,
     "measure": len,
     "make_text": lambda length: "x" * length,
-    "add_later_value": _later,
-    "fail": _fail,
+    "add_later_value": add_later_value,
+    "fail": fail,
 }
 """Task name → function; a run of each is one ``run`` line in the journal."""
+
+
+def fits(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
+    """Say whether a call gets as far as into the function; where it does not, no run is written down."""
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
 
 
 def collect(*args: Any, **kwargs: Any) -> tuple[dict[str, Any], list[Any]]:
