@@ -42,6 +42,7 @@ table{border-collapse:collapse}th,td{border:1px solid var(--line);padding:.3rem 
 .totals td{text-align:right;min-width:4rem;font-variant-numeric:tabular-nums}.totals th{font-weight:400}
 .P{color:var(--P)}.F{color:var(--F);font-weight:700}.K{color:var(--K)}.U{color:var(--U)}.E{color:var(--E);font-weight:700}
 td.P{background:var(--Pb)}td.F{background:var(--Fb)}td.K{background:var(--Kb)}td.U{background:var(--Ub)}td.E{background:var(--Eb)}
+td.F,td.E{font-weight:400}@media(max-width:40rem){.matrix td span{display:block}.matrix td a{padding:.4rem .3rem}}
 td.none{color:inherit;opacity:.6}
 .chip{display:inline-block;border:1px solid currentColor;border-radius:.4rem;padding:.05rem .4rem;font-size:.8rem;
 white-space:nowrap}a.chip{padding:.3rem .5rem}
