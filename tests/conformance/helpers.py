@@ -80,7 +80,7 @@ def run_suite(
     }
     environment["TMPDIR"] = str(folder)
     done = subprocess.run(
-        command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=240
+        command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=900
     )
     outcomes = {}
     for item in ElementTree.parse(report).iter("testcase") if report.exists() else ():
