@@ -126,6 +126,16 @@ JUSTIFIED: tuple[Justification, ...] = (
         "task-message#3.5, pains A",
     ),
     Justification(
+        "keywords-read-when-due",
+        lambda seen, difference: (
+            difference.point == "fate"
+            and difference.theirs == "held"
+            and seen.complains(r"^body\[1\]$")
+        ),
+        "Celery holds it like ours and, when it is due, acknowledges it without running it",
+        "task-message#3.5",
+    ),
+    Justification(
         "arguments-are-a-list",
         _refused_because_of(r"^body(\[0\]|\['args'\])$"),
         "a text or a mapping is iterated by Celery; nobody means that",

@@ -163,6 +163,7 @@ NEEDED_BY: dict[str, Message] = {
     "relatives-are-text": _v2(group=["x"]),
     "stamps-are-a-mapping": _v2(stamps=["x"]),
     "limits-are-two-numbers": _v2(timelimit=["x", None]),
+    "keywords-read-when-due": _v2([[2, 3], None, {}], eta="2099-01-01T00:00:00"),
     "arguments-are-a-list": _v2(["ab", {}, {}]),
     "protocol-1-read-as-a-whole": _v1(task="fuzz.unknown", args=5),
     "headers-before-the-name": _v2(task="fuzz.unknown", eta="garbage"),
