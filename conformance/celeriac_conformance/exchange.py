@@ -33,6 +33,7 @@ __all__ = [
     "Exchange",
     "Gate",
     "Monitored",
+    "Printed",
     "Producer",
     "Raised",
 ]
@@ -171,6 +172,15 @@ class Monitored:
         return [event["type"] for event in self.of(task_id)]
 
 
+@dataclass(frozen=True)
+class Printed:
+    """How a command-line program ended and what it printed."""
+
+    status: int
+    output: str
+    errors: str
+
+
 class Producer:
     """A producer: some implementation's app in a process of its own."""
 
@@ -294,6 +304,18 @@ class Producer:
             timeout=1.0 if node is None else self.patience_s,
         )
         return found
+
+    def program(self, *words: str, seconds: float | None = None) -> Printed:
+        """Run the implementation's own command-line program against the cell's broker.
+
+        Args:
+            *words: What follows ``-A app``, e.g. ``inspect``, ``ping``.
+            seconds: Stop it after so long; by default it must end by itself.
+        """
+        found = self.client.request(
+            "program", words=list(words), seconds=seconds, timeout_s=90.0 + (seconds or 0)
+        )
+        return Printed(**found)
 
     def events(self) -> Monitored:
         """Return what the producer's event receiver heard since the first call of this method."""

@@ -15,7 +15,10 @@ from celeriac_protocol.times import parse_iso8601
 __all__ = ["command"]
 
 
-class _Json(click.ParamType):
+_ParamType: Any = click.ParamType
+
+
+class _Json(_ParamType):  # type: ignore[misc]
     def __init__(self, kind: type, article: str) -> None:
         self.name = f"json {article.split()[1]}"
         self._kind = kind
@@ -33,7 +36,7 @@ class _Json(click.ParamType):
         return found
 
 
-class _Time(click.ParamType):
+class _Time(_ParamType):  # type: ignore[misc]
     name = "iso 8601"
 
     def __init__(self, *, or_seconds: bool = False) -> None:
@@ -82,6 +85,7 @@ Examples:
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     *,
     name: str,
     args: list[Any],

@@ -10,6 +10,7 @@ End of input ends the program. Runs on Python 3.7 with the standard library and 
 import json
 import os
 import platform
+import subprocess
 import sys
 import threading
 import traceback
@@ -278,7 +279,31 @@ def events(fields):
     }
 
 
+def program(fields):
+    """Run the library's own command-line program; return how it ended and what it printed.
+
+    With `seconds` it may run for so long and is then stopped: that is how a program that never ends by itself ends.
+    """
+    command = [sys.executable, "-m", library.__name__, "-A", tasks.__name__]
+    process = subprocess.Popen(
+        command + list(fields["words"]),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    try:
+        output, errors = process.communicate(timeout=fields.get("seconds") or 60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, errors = process.communicate()
+        if not fields.get("seconds"):
+            raise
+    return {"status": process.returncode, "output": output, "errors": errors}
+
+
 COMMANDS = {
+    "program": program,
     "start": start,
     "send": send,
     "send_many": send_many,
