@@ -33,7 +33,7 @@ def test_a_stored_failure_names_the_exception_and_its_arguments(exchange: Exchan
 def test_a_stored_result_ends_its_life_after_a_day(exchange: Exchange) -> None:
     call = exchange.producer.send("add", [2, 3])
     exchange.stored().wait(call.id)
-    assert 0 < exchange.stored().seconds_to_live(call.id) <= 24 * 3600
+    assert 0 < exchange.stored_in_redis().seconds_to_live(call.id) <= 24 * 3600
 
 
 @case("foreign/ignored-result", spec="task-message#2", needs=["stored-results"])
