@@ -136,6 +136,28 @@ JUSTIFIED: tuple[Justification, ...] = (
         "task-message#3.5",
     ),
     Justification(
+        "times-are-digits",
+        lambda seen, difference: (
+            difference.point == "fate"
+            and difference.theirs in ("ran", "held", "expired")
+            and seen.complains(_EARLY % "eta|expires")
+            and any(character.isdigit() for character in seen.ours.why.rpartition(", got ")[2])
+        ),
+        "Celery reads a sign, a blank or an underscore for a digit, and a last digit too few; which time was meant is "
+        "a guess",
+        "task-message#5.2, spec-notes",
+    ),
+    Justification(
+        "ordinal-day-before-a-blank",
+        lambda seen, difference: (
+            difference.point == "fate"
+            and difference.theirs == "refused"
+            and re.search(r"value '\d{7}\s", seen.theirs.why) is not None
+        ),
+        "for the same reason Celery takes the blank for a digit of the day, and then stumbles over the time",
+        "task-message#5.2, spec-notes",
+    ),
+    Justification(
         "arguments-are-a-list",
         _refused_because_of(r"^body(\[0\]|\['args'\])$"),
         "a text or a mapping is iterated by Celery; nobody means that",

@@ -80,6 +80,32 @@ def test_arbitrary_headers_properties_and_bytes_are_the_same_to_both(
     account.agree(message)
 
 
+TIMES = (
+    *("2000-01-01T00:00:20.001987+00:30", "20000101T000020,5Z", "2000-W05-3T24:00"),
+    *("2000-123 12:30-0530", "2100-01-01T12:30:45", "2000-01", "2000W053"),
+)
+
+
+@st.composite
+def _misprints(draw: st.DrawFn) -> list[str]:
+    """Times with up to three characters written over, put in or left out."""
+    texts = []
+    for _ in range(draw(st.integers(1, 10))):
+        text = draw(st.sampled_from(TIMES))
+        for _ in range(draw(st.integers(1, 3))):
+            place = draw(st.integers(0, len(text)))
+            new = draw(st.sampled_from([*"0123456789+-:.,TZzW _é", "\t", ""]))
+            text = text[:place] + new + text[place + draw(st.integers(0, 1)) :]
+        texts.append(text)
+    return texts
+
+
+@given(_misprints())
+def test_a_misprinted_time_is_the_same_to_both(account: Account, texts: list[str]) -> None:
+    for text in texts:
+        account.agree(_v2(eta=text))
+
+
 # -- every field with every odd value --------------------------------------------------------------
 
 ODD: tuple[object, ...] = (
@@ -164,6 +190,8 @@ NEEDED_BY: dict[str, Message] = {
     "stamps-are-a-mapping": _v2(stamps=["x"]),
     "limits-are-two-numbers": _v2(timelimit=["x", None]),
     "keywords-read-when-due": _v2([[2, 3], None, {}], eta="2099-01-01T00:00:00"),
+    "times-are-digits": _v2(eta="2000-01-01T12:30:5"),
+    "ordinal-day-before-a-blank": _v2(eta="2000123 12:30"),
     "arguments-are-a-list": _v2(["ab", {}, {}]),
     "protocol-1-read-as-a-whole": _v1(task="fuzz.unknown", args=5),
     "headers-before-the-name": _v2(task="fuzz.unknown", eta="garbage"),
