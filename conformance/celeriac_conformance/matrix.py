@@ -30,6 +30,9 @@ ROLES = ("producer", "worker")
 ECOSYSTEMS = ("python", "npm", "none")
 
 _T = TypeVar("_T")
+_CELL_KEYS = frozenset(
+    {"role", "tier", "control", "producers", "workers", "carriers", "cases", "small"}
+)
 
 
 class MatrixError(ValueError):
@@ -123,6 +126,8 @@ class Cell:
     tier: str = "default"
     cases: tuple[str, ...] = ("*",)
     """Patterns over the ids of the cases that run in it, like those of its carrier."""
+    small: tuple[str, ...] = ()
+    """The same in the default tier, where fewer cases are enough."""
 
     @property
     def id(self) -> str:
@@ -149,7 +154,10 @@ class Matrix:
 
     def of_tier(self, tier: str) -> tuple[Cell, ...]:
         """Return the cells of a tier, with those of the smaller ones."""
-        return tuple(cell for cell in self.cells if TIERS.index(cell.tier) <= TIERS.index(tier))
+        found = (cell for cell in self.cells if TIERS.index(cell.tier) <= TIERS.index(tier))
+        if tier == "default":
+            found = (replace(cell, cases=cell.small or cell.cases) for cell in found)
+        return tuple(found)
 
     def select(
         self, patterns: Sequence[str] = (), *, control: str = "run", tier: str = "full"
@@ -297,7 +305,7 @@ def _expand(
     carriers: Mapping[str, Carrier],
     path: Path,
 ) -> Iterable[Cell]:
-    unknown = set(entry) - {"role", "tier", "control", "producers", "workers", "carriers", "cases"}
+    unknown = set(entry) - _CELL_KEYS
     if unknown:
         raise MatrixError(f"{path.name}: [[cells]]: unknown keys {sorted(unknown)}")
     role = _one_of(entry, "role", ("tested", "control"), path)
@@ -305,9 +313,8 @@ def _expand(
     control = entry.get("control")
     if control is not None and control not in implementations:
         raise MatrixError(f"{path.name}: [[cells]] control: no such name {control!r}")
-    cases = entry.get("cases", ["*"])
-    if not isinstance(cases, list):
-        raise MatrixError(f"{path.name}: [[cells]] cases: expected patterns, found {cases!r}")
+    cases = _patterns(entry, "cases", ["*"], path)
+    small = _patterns(entry, "small", [], path)
     for producer in _named(entry, "producers", implementations, path):
         for worker in _named(entry, "workers", implementations, path):
             for carrier in _named(entry, "carriers", carriers, path):
@@ -321,8 +328,18 @@ def _expand(
                     reference=str(control or _reference(producer, worker).name),
                     is_control=role == "control",
                     tier=tier,
-                    cases=tuple(map(str, cases)),
+                    cases=cases,
+                    small=small,
                 )
+
+
+def _patterns(
+    entry: Mapping[str, object], key: str, default: list[str], path: Path
+) -> tuple[str, ...]:
+    found = entry.get(key, default)
+    if not isinstance(found, list):
+        raise MatrixError(f"{path.name}: [[cells]] {key}: expected patterns, found {found!r}")
+    return tuple(map(str, found))
 
 
 def _reference(producer: Implementation, worker: Implementation) -> Implementation:
@@ -341,7 +358,9 @@ def _missing_controls(
             wanted.setdefault(cell.control_key, cell)
     for cell in wanted.values():
         reference = implementations[cell.reference]
-        yield replace(cell, producer=reference, worker=reference, is_control=True, cases=("*",))
+        yield replace(
+            cell, producer=reference, worker=reference, is_control=True, cases=("*",), small=()
+        )
 
 
 def _one_of(entry: Mapping[str, object], key: str, values: Sequence[str], path: Path) -> str:

@@ -95,6 +95,19 @@ def test_a_pattern_over_a_small_tier_says_that_there_is_more() -> None:
         read_matrix(OURS).select(["celery-4.4.7.*"], tier="default")
 
 
+def test_the_default_tier_may_run_fewer_cases_of_a_cell() -> None:
+    matrix = read_matrix(OURS)
+    cells = {
+        tier: next(
+            cell for cell in matrix.select(tier=tier) if cell.id == "celeriac.to.celery-5.7.0-redis"
+        )
+        for tier in ("default", "full")
+    }
+    assert not cells["default"].runs("shutdown/warm")
+    assert cells["full"].runs("shutdown/warm")
+    assert cells["default"].runs("calls/plain")
+
+
 def test_a_pattern_that_matches_no_cell_is_refused() -> None:
     with pytest.raises(MatrixError, match=r"'celery-9' matches no cell; there are celery-5\.7\.0"):
         read_matrix(OURS).select(["celery-9"])
