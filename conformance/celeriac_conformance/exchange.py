@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -357,7 +358,7 @@ class Deployment:
         self.options = options or WorkerOptions(queues=QUEUES)
         self.ground: Ground = runtime.open_ground(cell.carrier, name or cell.id)
         self.journal = Journal(self.ground.journal, patience_s)
-        self._producers: dict[tuple[tuple[str, object], ...], Producer] = {}
+        self._producers: dict[str, Producer] = {}
         self._worker: Program | None = None
         self._failed_starts = 0
         self.is_suspect = False
@@ -411,7 +412,7 @@ class Deployment:
 
     def producer(self, **settings: object) -> Producer:
         """Return the cell's producer, or one with other settings."""
-        key = tuple(sorted(settings.items()))
+        key = json.dumps(settings, sort_keys=True)
         if key not in self._producers:
             process = self.runtime.start_driver(self.cell.producer, self.ground, settings)
             self._producers[key] = Producer(
@@ -419,13 +420,26 @@ class Deployment:
             )
         return self._producers[key]
 
-    def await_ready(self, worker: Program, queue: str, timeout_s: float = 60.0) -> None:
+    def await_ready(
+        self,
+        worker: Program,
+        queue: str,
+        timeout_s: float = 60.0,
+        *,
+        caller: Producer | None = None,
+    ) -> None:
         """Wait until a worker serves its queue.
+
+        Args:
+            worker: The worker.
+            queue: What it consumes.
+            timeout_s: How long to wait.
+            caller: Who calls it; by default the cell's producer.
 
         Raises:
             CannotSetUpError: It ended, or served nothing in time.
         """
-        call = self.producer().send("ignored", ["ready?"], queue=queue)
+        call = (caller or self.producer()).send("ignored", ["ready?"], queue=queue)
 
         def check() -> None:
             if worker.status is not None:
@@ -463,7 +477,14 @@ class Exchange:
         self.processes: list[Program] = [self.worker, self.producer.client.process]
 
     def producer_with(self, **settings: object) -> Producer:
-        """Return a producer whose app has other settings."""
+        """Return a producer whose app has other settings.
+
+        Raises:
+            UnsupportedError: It takes none (those of workers tell a producer nothing, and every one takes them).
+        """
+        wanted = [name for name in settings if not name.startswith("worker_")]
+        if wanted and not self.cell.producer.takes_settings:
+            raise UnsupportedError(f"{self.cell.producer.name} takes no settings")
         return self._deployment.producer(**settings)
 
     def stored_in_redis(self) -> ResultTap:
@@ -515,13 +536,18 @@ class Exchange:
 
     @contextmanager
     def extra_worker(
-        self, options: WorkerOptions, implementation: Implementation | None = None
+        self,
+        options: WorkerOptions,
+        implementation: Implementation | None = None,
+        *,
+        caller: Producer | None = None,
     ) -> Iterator[Program]:
         """Run one more worker for one case, e.g. with other settings.
 
         Args:
             options: How to start it.
             implementation: Whose; by default that of the cell's worker. `cell.producer` makes a mixed cluster.
+            caller: Who finds out that it serves, where it would refuse the messages of the cell's producer.
 
         Raises:
             UnsupportedError: It does not take these settings or arguments, or it is no worker.
@@ -535,7 +561,7 @@ class Exchange:
         worker = deployment.runtime.start_worker(chosen, deployment.ground, options)
         self.processes.append(worker)
         try:
-            deployment.await_ready(worker, options.queues[0])
+            deployment.await_ready(worker, options.queues[0], caller=caller)
             yield worker
         finally:
             worker.stop()

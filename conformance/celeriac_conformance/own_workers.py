@@ -15,7 +15,7 @@ from celeriac_conformance.exchange import ACKS_QUEUE, Call, Exchange, Producer
 from celeriac_conformance.matrix import Implementation
 from celeriac_conformance.runtimes.base import Program, WorkerOptions
 
-__all__ = ["OwnWorker", "own_worker", "the_worker"]
+__all__ = ["OwnWorker", "own_worker", "serving", "the_worker"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,42 @@ def own_worker(
     with exchange.extra_worker(options, implementation) as process:
         try:
             yield OwnWorker(process, _node(exchange, name), options.queues[0], exchange.producer)
+        finally:
+            # A worker that may finish what it has ends at once.
+            exchange.open_gates()
+
+
+@contextmanager
+def serving(
+    exchange: Exchange,
+    *,
+    queues: Sequence[str] = (),
+    concurrency: int = 2,
+    settings: Mapping[str, object] | None = None,
+    extra: Sequence[str] = (),
+    caller: Producer | None = None,
+) -> Iterator[str]:
+    """Run a worker that nobody has to call by name, and return its own queue: quicker than `own_worker`.
+
+    Args:
+        exchange: The case's.
+        queues: What it consumes beside a queue nobody else uses.
+        concurrency: How many tasks at once.
+        settings: Laid over those of the suite.
+        extra: More command-line arguments.
+        caller: Who finds out that it serves; by default the cell's producer.
+    """
+    queue = f"own{uuid.uuid4().hex[:8]}"
+    options = WorkerOptions(
+        queues=(queue, *queues),
+        concurrency=concurrency,
+        name=queue,
+        settings=settings or {},
+        extra=["--without-mingle", "--without-gossip", *extra],
+    )
+    with exchange.extra_worker(options, caller=caller):
+        try:
+            yield queue
         finally:
             # A worker that may finish what it has ends at once.
             exchange.open_gates()

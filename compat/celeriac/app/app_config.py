@@ -152,7 +152,8 @@ class AppConfiguration:
         What is left out comes from the settings `security_*`.
 
         Args:
-            allowed_serializers: Serializers accepted besides ``auth``.
+            allowed_serializers: Serializers that Celery leaves enabled for what is decoded without an accept list; here
+                nothing is decoded so, and it has no effect. It never makes unsigned messages acceptable.
             key: Path of the private key.
             key_password: Its password.
             cert: Path of the certificate.
@@ -167,7 +168,6 @@ class AppConfiguration:
 
         setup_security(
             self.conf,
-            allowed_serializers=allowed_serializers,
             key=key,
             key_password=key_password,
             cert=cert,

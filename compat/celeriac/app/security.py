@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
 from pathlib import Path
 
 from celeriac.app.settings import Settings
@@ -29,7 +28,6 @@ _WRONG_SERIALIZER = (
 def setup_security(
     conf: Settings,
     *,
-    allowed_serializers: Sequence[str] | None,
     key: str | None,
     key_password: bytes | None,
     cert: str | None,
@@ -63,4 +61,4 @@ def setup_security(
             key_password=key_password or conf.security_key_password,
         )
     )
-    conf.accept_content = ["auth", *(allowed_serializers or ())]
+    conf.accept_content = ["auth"]

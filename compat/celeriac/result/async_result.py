@@ -173,8 +173,12 @@ class AsyncResult(ResultBase):
             return None
         if disable_sync_subtasks:
             assert_will_not_block()
+        check_parents = propagate and follow_parents and self.parent is not None
+        if check_parents:
+            # Also where this result is known already: it may hold no more than what an earlier failure made of it.
+            self._raise_of_parents()
         if self._meta is None:
-            self._wait(timeout, interval, propagate and follow_parents, on_message, on_interval)
+            self._wait(timeout, interval, check_parents, on_message, on_interval)
         return self._conclude(propagate, callback)
 
     wait = get
@@ -188,8 +192,7 @@ class AsyncResult(ResultBase):
         on_interval: Callable[[], Any] | None,
     ) -> None:
         steps: list[Callable[[], Any]] = []
-        if check_parents and self.parent is not None:
-            self._raise_of_parents()
+        if check_parents:
             steps.append(self._raise_of_parents)
         if on_interval is not None:
             steps.append(on_interval)

@@ -18,6 +18,7 @@ from celeriac.brokers.base import Broker, SideChannel
 from celeriac.brokers.kombu import KombuBroker
 from celeriac.clock import Clock, SystemClock
 from celeriac.exceptions import ImproperlyConfigured
+from celeriac.helpers.nodenames import worker_direct
 from celeriac.pools import pool_class
 from celeriac.result import set_join_will_block
 from celeriac.worker.actions import Settlement
@@ -134,7 +135,7 @@ class Worker:
         signals.celeryd_init.send(
             sender=self.hostname, instance=self, conf=app.conf, options=vars(options)
         )
-        queues = self._select_queues()
+        queues = self.select_queues()
         signals.worker_init.send(sender=self)
         accept = accept_set(app.conf.accept_content)
         self._warn_about_root(accept)
@@ -330,7 +331,12 @@ class Worker:
             if value is not None:
                 conf[name] = value
 
-    def _select_queues(self) -> list[Any]:
+    def select_queues(self) -> list[Any]:
+        """Return the queues to consume, as options and settings choose them.
+
+        Raises:
+            ImproperlyConfigured: One is unknown, and none may be made.
+        """
         queues = self.app.amqp.queues
         if self.options.queues:
             try:
@@ -344,6 +350,8 @@ class Worker:
                 ) from exc
         if self.options.exclude_queues:
             queues.deselect(self.options.exclude_queues)
+        if self.app.conf.worker_direct:
+            queues.select_add(worker_direct(self.hostname))
         return list(queues.consume_from.values())
 
     def _set_up_logging(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 from celeriac_conformance.cases import case
 from celeriac_conformance.exchange import Exchange
 
@@ -140,3 +142,22 @@ def test_a_retry_keeps_stamps(exchange: Exchange) -> None:
     assert [run.request["stamps"] for run in exchange.journal.runs(call.id)] == [
         {"trace": "abc"}
     ] * 2
+
+
+@case("retries/eta-in-request", spec="task-message#5.3 results-and-workflows#5")
+def test_a_retry_has_the_time_it_waits_for_as_its_eta(exchange: Exchange) -> None:
+    before = datetime.datetime.now(datetime.UTC)
+    call = exchange.producer.send("retry_n", [1], {"countdown": 1})
+    assert exchange.producer.result(call) == 1
+    first, second = exchange.journal.runs(call.id)
+    assert first.request["eta"] is None
+    eta = datetime.datetime.fromisoformat(second.request["eta"])
+    assert before + datetime.timedelta(seconds=1) <= eta
+    assert eta.timestamp() <= second.time
+
+
+@case("retries/expired-before-its-time", spec="results-and-workflows#5 results-and-workflows#4.5")
+def test_a_retry_that_expires_while_it_waits_never_runs(exchange: Exchange) -> None:
+    call = exchange.producer.send("retry_n", [1], {"countdown": 2}, expires=1)
+    assert exchange.producer.wait(call).state == "REVOKED"
+    assert len(exchange.journal.runs(call.id)) == 1

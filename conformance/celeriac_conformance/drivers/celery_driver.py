@@ -162,6 +162,8 @@ def send(fields):
         result = app.send_task(fields["task"], fields.get("args"), fields.get("kwargs"), **options)
     else:
         result = _name(fields).apply_async(fields.get("args"), fields.get("kwargs"), **options)
+    if result is None:
+        return None  # an empty chain
     _remember(result)
     return _describe(result)
 

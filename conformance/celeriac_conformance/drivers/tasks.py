@@ -4,10 +4,11 @@ Everything that varies comes from the environment:
 
 * ``CONFORMANCE_LIBRARY``: ``celery`` (default) or ``celeriac``, the package to import the app from;
 * ``CONFORMANCE_BROKER_URL``, ``CONFORMANCE_RESULT_BACKEND``: where to connect;
-* ``CONFORMANCE_SETTINGS``: JSON object laid over the settings below;
+* ``CONFORMANCE_SETTINGS``: JSON object laid over the settings below; ``conformance_broadcast`` in it makes queues, and
+  ``security_key`` has messages signed;
 * ``CONFORMANCE_JOURNAL``: file that every run appends one JSON line to.
 
-Cases vary data, not tasks. Runs on Python 3.7 with nothing but the library under test.
+Cases vary data, not tasks. Runs on Python 3.7 with nothing but the library under test and kombu, which both bring.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
@@ -18,6 +19,9 @@ import os
 import signal
 import sys
 import time
+
+from kombu.common import Broadcast
+from kombu.entity import Queue
 
 from celeriac_conformance.drivers import typed_values
 
@@ -34,7 +38,18 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     worker_hijack_root_logger=True,
 )
-app.conf.update(json.loads(os.environ.get("CONFORMANCE_SETTINGS", "{}")))
+_SETTINGS = json.loads(os.environ.get("CONFORMANCE_SETTINGS", "{}"))
+_BROADCAST = _SETTINGS.pop("conformance_broadcast", None)
+app.conf.update(_SETTINGS)
+if _BROADCAST:
+    # The one kind of queue that no plain setting describes.
+    app.conf.task_queues = [
+        Queue("celery"),
+        Queue(_BROADCAST["queue"], routing_key=_BROADCAST["queue"]),
+        Broadcast(_BROADCAST["name"]),
+    ]
+if _SETTINGS.get("security_key"):
+    app.setup_security(allowed_serializers=["json"])
 
 _JOURNAL = os.environ.get("CONFORMANCE_JOURNAL")
 _REQUEST_FIELDS = (
@@ -232,6 +247,13 @@ def progress(self, steps):
     for step in range(steps):
         self.update_state(state="PROGRESS", meta={"step": step})
     return steps
+
+
+@app.task(name="announce", bind=True)
+def announce(self, path):
+    """Report a state of its own, then run until the file `path` exists."""
+    self.update_state(state="HALFWAY", meta={"percent": 50})
+    return wait_at_gate(path)
 
 
 # Time and acknowledgement
@@ -511,6 +533,25 @@ def replace_with_chain(self, x, y, z):
 def replace_with_group(self, numbers):
     note()
     raise self.replace(library.group([add.s(number, 0) for number in numbers]))
+
+
+@app.task(name="replace_with_chord", bind=True)
+def replace_with_chord(self, numbers):
+    note()
+    raise self.replace(library.chord([add.s(number, 0) for number in numbers], xsum.s()))
+
+
+@app.task(name="replace_twice", bind=True)
+def replace_twice(self, x, y):
+    """Be replaced by a task that is replaced itself."""
+    note()
+    raise self.replace(replace_with_add.s(x, y))
+
+
+@app.task(name="replace_with_fail", bind=True)
+def replace_with_fail(self, text):
+    note()
+    raise self.replace(fail.s("ValueError", text))
 
 
 @app.task(name="enlarge_chord", bind=True)

@@ -133,6 +133,15 @@ def test_an_earlier_step_that_failed_is_noticed(app: Celery) -> None:
         third.get(timeout=0, follow_parents=False)
 
 
+def test_an_earlier_step_that_failed_is_noticed_also_when_the_result_is_known(app: Celery) -> None:
+    store(app, "first", "FAILURE", ValueError("boom"))
+    store(app, "second", "FAILURE", KeyError("because of the first"))
+    second = app.AsyncResult("second", parent=app.AsyncResult("first"))
+    assert isinstance(second.get(propagate=False, timeout=1), KeyError)
+    with pytest.raises(ValueError, match="boom"):
+        second.get(timeout=1)
+
+
 def test_an_earlier_step_may_fail_while_waiting(app: Celery) -> None:
     second = app.AsyncResult("second", parent=app.AsyncResult("first"))
     rounds: list[int] = []
