@@ -115,7 +115,7 @@ def test_own_headers_do_not_disturb_the_known_ones(exchange: Exchange) -> None:
     assert request["shadow"] == "by header"
 
 
-@case("serializers/of-the-producer", spec="task-message#6.1")
+@case("serializers/of-the-producer", spec="task-message#6.1", since="5.3")
 def test_the_settings_of_a_producer_choose_serializer_and_compression(exchange: Exchange) -> None:
     producer = exchange.producer_with(task_serializer="msgpack", task_compression="gzip")
     queue = f"queue-{uuid.uuid4().hex[:8]}"

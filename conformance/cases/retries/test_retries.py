@@ -156,7 +156,11 @@ def test_a_retry_has_the_time_it_waits_for_as_its_eta(exchange: Exchange) -> Non
     assert eta.timestamp() <= second.time
 
 
-@case("retries/expired-before-its-time", spec="results-and-workflows#5 results-and-workflows#4.5")
+@case(
+    "retries/expired-before-its-time",
+    spec="results-and-workflows#5 results-and-workflows#4.5",
+    since="5.3",
+)
 def test_a_retry_that_expires_while_it_waits_never_runs(exchange: Exchange) -> None:
     call = exchange.producer.send("retry_n", [1], {"countdown": 2}, expires=1)
     assert exchange.producer.wait(call).state == "REVOKED"

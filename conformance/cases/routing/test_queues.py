@@ -114,7 +114,9 @@ def test_a_broadcast_reaches_every_worker_once(exchange: Exchange) -> None:
 def test_messages_that_wait_leave_a_queue_by_their_priority(exchange: Exchange) -> None:
     """Nine is the highest on RabbitMQ, and the lowest on Redis."""
     (queue,) = names("ranked")
-    queues = {queue: {"exchange": queue, "routing_key": queue, "max_priority": 9}}
+    queues = {
+        queue: {"exchange": queue, "routing_key": queue, "queue_arguments": {"x-max-priority": 9}}
+    }
     producer = exchange.producer_with(task_queues=queues)
     on_amqp = isinstance(exchange.broker, AmqpTap)
     order = [0, 3, 9, 6, 3]
@@ -143,7 +145,7 @@ def test_a_setting_gives_every_queue_priorities(exchange: Exchange) -> None:
     assert [message.properties["priority"] for message in taken if message] == [5, 3, 1]
 
 
-@case("queues/arguments", spec="transports#1.3")
+@case("queues/arguments", spec="transports#1.3", since="5.7")
 def test_limits_of_a_queue_become_its_arguments(exchange: Exchange) -> None:
     broker = amqp(exchange)
     (queue,) = names("short")

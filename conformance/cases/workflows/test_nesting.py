@@ -58,7 +58,7 @@ def test_a_callback_present_at_stamping_is_stamped_too(exchange: Exchange) -> No
         assert sorted(request["stamped_headers"]) == ["level", "trace"]
 
 
-@case("links/mapped", spec="results-and-workflows#6.4")
+@case("links/mapped", spec="results-and-workflows#6.4", since="5.7")
 def test_a_callback_of_map_gets_the_list(exchange: Exchange) -> None:
     sent = exchange.producer.run(mapped("xsum", [[1, 2], [3, 4]]).link(call("xsum")))
     (child,) = exchange.producer.wait(sent).children
@@ -261,7 +261,7 @@ def test_a_header_task_replaced_by_a_chain_counts_with_its_end(exchange: Exchang
 @case(
     "replace/in-a-header-by-a-group",
     spec="results-and-workflows#6.7",
-    since="5.3",
+    since="5.6",
     needs=["chords"],
 )
 def test_a_header_task_replaced_by_a_group_counts_with_its_list(exchange: Exchange) -> None:
