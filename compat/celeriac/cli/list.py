@@ -7,7 +7,7 @@ import click
 from celeriac.cli.main import Context
 from celeriac.cli.remote import reaching_broker
 
-__all__ = ["command"]
+__all__ = ["bindings", "command"]
 
 _ROW = "{:<28} {:<28} {}"
 

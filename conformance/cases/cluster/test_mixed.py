@@ -10,6 +10,7 @@ from celeriac_conformance import forms
 from celeriac_conformance.cases import case
 from celeriac_conformance.exchange import Exchange
 from celeriac_conformance.journal import Entry
+from celeriac_conformance.matrix import Implementation
 from celeriac_conformance.own_workers import OwnWorker, own_worker
 
 SIDES = ("tested-first", "peer-first")
@@ -198,34 +199,55 @@ def test_a_broadcast_reaches_both_kinds(exchange: Exchange) -> None:
             assert task_id in known
 
 
-@case("cluster/rolling-upgrade-{order}", spec="control-and-events#5", each={"order": SIDES})
+@case(
+    "cluster/rolling-upgrade-{order}",
+    spec="control-and-events#5",
+    each={"order": SIDES},
+    control=False,
+)
 def test_workers_are_exchanged_under_load_and_back(exchange: Exchange, order: str) -> None:
-    """Nothing is lost and nothing runs twice, while one kind of worker takes over from the other and hands back."""
+    """Nothing is lost, and nothing that we ran runs again, while one kind of worker takes over and hands back.
+
+    Celery itself sometimes gives back a call that it has just run when it is stopped under load on RabbitMQ: that is
+    why a call whose first run was Celery's may have a second one, and why Celery is no control here.
+    """
     peer = exchange.cell.producer
     kinds = (None, peer, None) if order == "tested-first" else (peer, None, peer)
     queue = f"rolling{uuid.uuid4().hex[:8]}"
     sent = []
+    ours: list[str] = []
+    statuses: list[tuple[Implementation | None, int]] = []
 
     def load(count: int) -> None:
         for number in range(count):
             sent.append(exchange.producer.send("sleep", [0.02 * (number % 4)], queue=queue))
 
+    def note(worker: OwnWorker, kind: Implementation | None) -> None:
+        if kind is None:
+            ours.append(worker.node)
+
     with own_worker(exchange, implementation=kinds[0], queue=queue) as first:
+        note(first, kinds[0])
         load(30)
         with own_worker(exchange, implementation=kinds[1], queue=queue) as second:
+            note(second, kinds[1])
             load(60)
-            assert first.process.stop(30.0) == 0
+            statuses.append((kinds[0], first.process.stop(60.0)))
             load(30)
-            with own_worker(exchange, implementation=kinds[2], queue=queue):
+            with own_worker(exchange, implementation=kinds[2], queue=queue) as third:
+                note(third, kinds[2])
                 load(60)
-                assert second.process.stop(30.0) == 0
+                statuses.append((kinds[1], second.process.stop(60.0)))
                 load(20)
                 for call in sent:
                     exchange.producer.wait(call, timeout_s=60)
-    counts = [len(exchange.journal.runs(call.id)) for call in sent]
-    assert counts == [1] * len(sent)
-    hosts = {exchange.journal.runs(call.id)[0].request["hostname"] for call in sent}
-    assert len(hosts) == 3
+    runs = [[run.request["hostname"] for run in exchange.journal.runs(call.id)] for call in sent]
+    assert [nodes for nodes in runs if not nodes] == []
+    assert [nodes for nodes in runs if nodes[0] in ours and len(nodes) > 1] == []
+    assert len({nodes[0] for nodes in runs}) == 3
+    assert [status for kind, status in statuses if kind is None] == [0] * sum(
+        kind is None for kind, _ in statuses
+    )
 
 
 @case("cluster/chord-across", spec="results-and-workflows#6.5", since="5.1", needs=["chords"])

@@ -14,7 +14,7 @@ from celeriac.canvas import chord, group
 from celeriac.exceptions import ImproperlyConfigured
 from tests.compat.doubles import RecordingPublisher
 from tests.compat.in_process import run_all
-from tests.compat.recorded import as_record, differences, load, normalized
+from tests.compat.recorded import as_record, load, normalized, undeclared
 
 RECORDED = load("worker_messages")
 
@@ -206,7 +206,7 @@ def test_a_run_publishes_and_stores_what_celerys_worker_does(
         }
     )
     allowed = DEVIATIONS.get(name)
-    found_paths = list(differences(RECORDED[name], ours))
+    found_paths = undeclared(RECORDED[name], ours)
     assert [path for path in found_paths if allowed is None or not path.endswith(allowed)] == []
 
 
