@@ -59,9 +59,22 @@ def test_a_command_that_people_are_told_to_type_exists(words: list[str]) -> None
     elif program.startswith("scripts/"):
         assert (ROOT / program).stat().st_mode & 0o111
     elif program == "pytest":
-        known = (ROOT / "conformance/celeriac_conformance/plugin.py").read_text()
+        sources = (ROOT / "conformance/celeriac_conformance").rglob("*.py")
+        known = "".join(source.read_text() for source in sources)
         options = {word for word in arguments if word.startswith("--")} - {"--junitxml"}
-        assert all(f'"{option}"' in known for option in options)
+        assert [option for option in options if f'"{option}"' not in known] == []
+    elif program == "python":
+        assert arguments[:2] == ["-m", "celeriac_conformance"]
+        done = subprocess.run(
+            [sys.executable, *arguments[:3], "--help"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        options = {word for word in arguments if word.startswith("--")}
+        assert [option for option in options if option not in done.stdout] == []
     else:
         assert program in {"pip", "tox"}
 
