@@ -11,6 +11,7 @@ from celeriac_conformance import bench
 from celeriac_conformance.environments import Environments, MissingPythonError, cache_folder
 from celeriac_conformance.matrix import Matrix, find_matrix, read_matrix
 from celeriac_conformance.processes import stop_all
+from celeriac_conformance.recorder import command as record
 from celeriac_conformance.report import merge
 from celeriac_conformance.runtimes.base import CannotSetUpError
 
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_matrix(parser, default=None)
     commands = parser.add_subparsers(dest="command", required=True)
     bench.add_arguments(commands.add_parser("bench", help="compare our worker with real Celery's"))
+    record.add_arguments(commands.add_parser("record", help="record golden messages"))
     merge.add_arguments(commands.add_parser("report", help="make one report out of several"))
     for name, text in (
         ("cells", "list the cells of the matrix"),
@@ -70,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if chosen.command == "bench":
             return bench.run(chosen, matrix, _show)
+        if chosen.command == "record":
+            return record.run(chosen, matrix, _show)
         if chosen.command == "cells":
             for cell in matrix.select(tier=tier):
                 role = "control" if cell.is_control else "tested"

@@ -15,14 +15,23 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import kombu.connection
 import redis
 
-__all__ = ["FRAMES", "FRAME_BYTES", "Frame", "RabbitWire", "RedisWire", "Wire", "WireError"]
+__all__ = [
+    "FRAMES",
+    "FRAME_BYTES",
+    "Frame",
+    "RabbitWire",
+    "RedisWire",
+    "TracedMessage",
+    "Wire",
+    "WireError",
+]
 
 FRAMES = 4000
 """Frames kept of one wire."""
@@ -43,6 +52,16 @@ class WireError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class TracedMessage:
+    """A message as RabbitMQ's tracer tells it."""
+
+    body: bytes
+    headers: Mapping[str, Any] | None
+    properties: Mapping[str, Any]
+    """Basic properties with underscores, without the headers."""
+
+
+@dataclass(frozen=True)
 class Frame:
     """One command or message."""
 
@@ -56,10 +75,14 @@ class Frame:
     """Key; or exchange and routing keys; or queue."""
     parts: tuple[str, ...]
     """The rest as text: further arguments; or properties and body."""
+    message: TracedMessage | None = None
+    """The message itself, whole, where the broker tells of messages rather than commands."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON writes it."""
-        return asdict(self)
+        """Return it as JSON writes it; `parts` say what a `message` holds."""
+        shown = asdict(self)
+        del shown["message"]
+        return shown
 
 
 class Wire(ABC):
@@ -313,4 +336,11 @@ class RabbitWire(Wire):
                 json.dumps(properties, default=str, ensure_ascii=False),
                 body + (" … (cut)" if len(data) > FRAME_BYTES else ""),
             ),
+            message=_raw_message(properties, data),
         )
+
+
+def _raw_message(properties: Mapping[str, Any], body: bytes) -> TracedMessage:
+    named = dict(properties)
+    headers = named.pop("headers", None)
+    return TracedMessage(body=body, headers=headers, properties=named)
