@@ -140,7 +140,7 @@ class _Recorder:
         if found["timed_out"]:
             raise AssertionError(f"{scenario.name}: did not end within {_PATIENCE_S} s")
         document = found.get("document") or {}
-        kept = {name: document.get(name) for name in ("state", "result", "traceback")}
+        kept = {name: document.get(name) for name in ("state", "result")}
         return typed_values.encode({"id": sent["id"], **kept})
 
     def _messages(self, scenario: Scenario, frames: list[Frame]) -> Iterable[dict[str, Any]]:

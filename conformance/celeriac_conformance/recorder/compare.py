@@ -29,7 +29,7 @@ _RUN_VALUES = frozenset(
         *("timestamp", "local_received", "runtime", "loadavg", "pid", "clock", "utcoffset"),
         *("processed", "active", "prefetch_count", "uptime", "rusage", "total", "pool", "broker"),
         *("x-received-from", "delivery_tag", "ticket", "time_start", "worker_pid", "hostname"),
-        *("expiration", "sw_ver", "registered", "traceback"),
+        *("expiration", "sw_ver", "registered"),
     }
 )
 """Fields whose value says when, where or by which process something was done."""

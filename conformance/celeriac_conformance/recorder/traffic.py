@@ -15,7 +15,7 @@ from typing import Any
 from celeriac_conformance.drivers import typed_values
 from celeriac_conformance.wires import Frame
 
-__all__ = ["KINDS", "kind_of", "message_in", "wire_form"]
+__all__ = ["KINDS", "kind_of", "message_in", "wire_form", "without_frames"]
 
 KINDS = ("task", "result", "event", "request", "reply")
 """What a record may hold."""
@@ -23,6 +23,7 @@ KINDS = ("task", "result", "event", "request", "reply")
 _META = "celery-task-meta-"
 _REPLY = ".reply.celery.pidbox"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TRACEBACK = re.compile(r'("traceback": )("(?:[^"\\]|\\.)*")')
 _EXCHANGES = {"celeryev": "event", "celery.pidbox": "request", "reply.celery.pidbox": "reply"}
 
 
@@ -59,11 +60,27 @@ def _address(frame: Frame) -> tuple[str, str]:
     return exchange, key
 
 
+def without_frames(text: str) -> str:
+    """Leave the frames out of every traceback in a JSON text, all else as it is.
+
+    Frames quote lines of the program that ran and name its files: neither is part of the protocol.
+    """
+    return _TRACEBACK.sub(_framed, text)
+
+
+def _framed(found: re.Match[str]) -> str:
+    lines: list[str] = json.loads(found[2]).splitlines()
+    kept = [line for number, line in enumerate(lines) if number == 0 or not line.startswith(" ")]
+    return found[1] + json.dumps("\n".join([*kept, ""]) if kept else "")
+
+
 def wire_form(frame: Frame) -> dict[str, Any]:
-    """Return what crossed the wire, as JSON can say it."""
+    """Return what crossed the wire, as JSON can say it; tracebacks without their frames."""
     if frame.message is None:
         value = frame.parts[-1] if frame.action != "SET" else frame.parts[0]
-        return {"command": frame.action, "key": frame.where, "value": value}
+        if frame.action in ("LPUSH", "PUBLISH"):
+            value = _reopened(value)
+        return {"command": frame.action, "key": frame.where, "value": without_frames(value)}
     exchange, key = _address(frame)
     message = frame.message
     return {
@@ -71,8 +88,22 @@ def wire_form(frame: Frame) -> dict[str, Any]:
         "routing_key": key,
         "headers": typed_values.encode(_plain(message.headers)),
         "properties": typed_values.encode(_plain(message.properties)),
-        "body": base64.b64encode(message.body).decode("ascii"),
+        "body": base64.b64encode(_frameless(message.body)).decode("ascii"),
     }
+
+
+def _frameless(body: bytes) -> bytes:
+    return without_frames(body.decode()).encode() if b'"traceback"' in body else body
+
+
+def _reopened(envelope: str) -> str:
+    """Leave frames out of the body inside an envelope; the envelope itself stays as it is."""
+    outer = json.loads(envelope)
+    if outer.get("properties", {}).get("body_encoding") != "base64":
+        return envelope
+    body = base64.b64decode(outer["body"])
+    changed = base64.b64encode(_frameless(body)).decode("ascii")
+    return envelope.replace(outer["body"], changed) if outer["body"] else envelope
 
 
 def _plain(value: Any) -> Any:
