@@ -19,7 +19,7 @@ from celeriac_conformance.wires import Frame, Wire
 __all__ = ["capture", "scenarios_for"]
 
 _SETTLE_S = 0.3
-"""Events and acknowledgements may come a little after a result."""
+"""What follows from a result comes a little after it."""
 _PATIENCE_S = 20.0
 _REPLY_S = 0.7
 """How long replies are waited for; a client waits so long even when it has them all."""
@@ -101,12 +101,7 @@ class _Recorder:
             producer.events()
         marks = [wire.mark() for wire in self._wires]
         answer = self._perform(scenario, producer)
-        time.sleep(_SETTLE_S)
-        frames = [
-            frame
-            for wire, mark in zip(self._wires, marks, strict=True)
-            for frame in wire.since(mark)
-        ]
+        frames = self._frames_since(marks)
         messages = list(self._messages(scenario, frames))
         if not messages:
             raise AssertionError(f"{scenario.name}: nothing crossed the wire")
@@ -118,6 +113,21 @@ class _Recorder:
             "answer": answer,
             "messages": messages,
         }
+
+    def _frames_since(self, marks: list[int]) -> list[Frame]:
+        """Return what came since, once nothing new comes: a result is there before what follows from it."""
+        frames: list[Frame] = []
+        while True:
+            time.sleep(_SETTLE_S)
+            before = len(frames)
+            frames = [
+                frame
+                for wire, mark in zip(self._wires, marks, strict=True)
+                for frame in wire.since(mark)
+                if kind_of(frame) is not None
+            ]
+            if len(frames) == before:
+                return frames
 
     def _perform(self, scenario: Scenario, producer: Producer) -> Any:
         """Do it, and return what the producer was told in the end, as typed values."""
@@ -145,7 +155,7 @@ class _Recorder:
 
     def _messages(self, scenario: Scenario, frames: list[Frame]) -> Iterable[dict[str, Any]]:
         runs = {
-            (entry.id, entry.request.get("retries")): entry.request
+            (entry.task, entry.id, entry.request.get("retries")): entry.request
             for entry in self._deployment.journal.entries(event="run")
         }
         seen: set[str] = set()
@@ -175,15 +185,15 @@ def _is_wanted(wire: Mapping[str, Any], seen: set[str], name: str) -> bool:
     return fresh
 
 
-def _run_key(headers: Mapping[str, Any], body: bytes) -> tuple[Any, Any]:
+def _run_key(headers: Mapping[str, Any], body: bytes) -> tuple[Any, Any, Any]:
     if "id" in headers:
-        return headers["id"], headers.get("retries")
+        return headers["task"], headers["id"], headers.get("retries")
     try:
         call = json.loads(body)
     except ValueError:
         # Protocol 1 in another serializer than JSON: nothing of that kind is run here.
-        return None, None
-    return call.get("id"), call.get("retries")
+        return None, None, None
+    return call.get("task"), call.get("id"), call.get("retries")
 
 
 def _described(scenario: Scenario) -> dict[str, Any] | None:

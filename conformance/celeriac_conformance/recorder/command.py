@@ -108,12 +108,12 @@ def _one(
             written = [files.write(folder, record) for record in records]
         show(f"{len(written)} records in {folder / broker}")
         return 0
-    before = {(record["broker"], record["case"]): record for record in files.read(folder)}
-    lines = [
-        line
-        for record in records
-        for line in compare.differences(before[broker, record["case"]], record)
+    before = [
+        record
+        for record in files.read(folder)
+        if record["broker"] == broker and fnmatchcase(record["case"], chosen.cases)
     ]
+    lines = list(compare.all_differences(before, records))
     for line in lines:
         show(line)
     return len(lines)

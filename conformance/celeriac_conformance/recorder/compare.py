@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from celeriac_conformance.recorder.traffic import message_in
 
-__all__ = ["differences", "settled"]
+__all__ = ["all_differences", "differences", "settled"]
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _HEX = re.compile(r"\b[0-9a-f]{32}\b")
@@ -90,7 +90,9 @@ def _without_run(value: Any) -> Any:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each message that only one of two recordings has."""
+    """Yield a line for each message that only one of two recordings has, and one when the call is another."""
+    if before["call"] != after["call"]:
+        yield f"{before['case']}: recorded for another call"
     left, right = settled(before), settled(after)
     for text in left:
         if text in right:
@@ -99,3 +101,17 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
             yield f"{before['case']}: no longer: {text}"
     for text in right:
         yield f"{before['case']}: new: {text}"
+
+
+def all_differences(
+    before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yield a line for each difference between two sets of records, records that only one has among them."""
+    old = {record["case"]: record for record in before}
+    for record in after:
+        if record["case"] in old:
+            yield from differences(old.pop(record["case"]), record)
+        else:
+            yield f"{record['case']}: not among the records"
+    for case in old:
+        yield f"{case}: is no scenario"

@@ -233,8 +233,8 @@ _RUNS = (
         "x",
         options={"link_error": [call("errback_old").with_options(queue="other")]},
     ),
-    _run("runs/replace", "replace_with_add", 2, 3),
-    _run("runs/replace-with-chain", "replace_with_chain", 1, 2, 3),
+    _run("runs/replace", "replace_with_add", 2, 3, brokers=_REDIS),
+    _run("runs/replace-with-chain", "replace_with_chain", 1, 2, 3, brokers=_REDIS),
     _run("runs/spawn", "spawn", 2),
     Scenario(
         name="runs/chain",
