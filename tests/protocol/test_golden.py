@@ -117,7 +117,7 @@ def _result(message: Mapping[str, Any], version: tuple[int, ...]) -> Iterator[st
     if version < (5, 7) and "command" not in message["wire"]:
         # What went over rpc did not say when it was done.
         assert stored.setdefault("date_done", None) is None
-    if version < (5, 5) and isinstance(stored["date_done"], str):
+    if version < (5, 4) and isinstance(stored["date_done"], str):
         # Times without a zone are UTC; we say so.
         assert stored["date_done"][-6] not in "+-"
         stored["date_done"] = parse_iso8601(stored["date_done"]).isoformat()

@@ -56,7 +56,10 @@ def capture(
         AssertionError: A call does not end.
     """
     cell = Cell(
-        producer=implementation, worker=implementation, carrier=carrier, reference=implementation
+        producer=implementation,
+        worker=implementation,
+        carrier=carrier,
+        reference=implementation.name,
     )
     options = WorkerOptions(queues=("celery", "other"), extra=("-E",), concurrency=1)
     deployment = Deployment(

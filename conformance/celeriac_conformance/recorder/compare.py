@@ -10,6 +10,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from celeriac_conformance.recorder.traffic import message_in
@@ -46,9 +47,7 @@ def settled(record: Mapping[str, Any]) -> list[str]:
         opened = _opened(message["wire"])
         text = json.dumps(_without_run(opened), sort_keys=True)
         for pattern in (_UUID, _HEX):
-            text = pattern.sub(
-                lambda found, names=names: names.setdefault(found[0], f"ID{len(names)}"), text
-            )
+            text = pattern.sub(partial(_renamed, names), text)
         for pattern, word in (
             (_TIME, "TIME"),
             (_EPOCH, "EPOCH"),
@@ -60,6 +59,10 @@ def settled(record: Mapping[str, Any]) -> list[str]:
             text = pattern.sub(word, text)
         texts.append(f"{message['kind']} {text}")
     return sorted(texts)
+
+
+def _renamed(names: dict[str, str], found: re.Match[str]) -> str:
+    return names.setdefault(found[0], f"ID{len(names)}")
 
 
 def _opened(wire: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ FIXTURES = Path(__file__).resolve().parents[3] / "fixtures"
 
 def write(folder: Path, record: Mapping[str, Any]) -> Path:
     """Write one record below a version's folder, and return its file."""
-    path = folder / record["broker"] / f"{record['case'].replace('/', '-')}.json"
+    path: Path = folder / record["broker"] / f"{record['case'].replace('/', '-')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record, indent=1, ensure_ascii=True, sort_keys=False)
     path.write_text(text + "\n", "utf-8")

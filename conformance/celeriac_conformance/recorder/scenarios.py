@@ -96,7 +96,11 @@ _TYPED = {
     "date": _DAY.date(),
     "decimal": decimal.Decimal("12.50"),
 }
-_NESTED = {"list": [1, 2.5, None, True], "dict": {"a": {"b": ["c"]}}, "empty": [{}, []]}
+_NESTED: dict[str, object] = {
+    "list": [1, 2.5, None, True],
+    "dict": {"a": {"b": ["c"]}},
+    "empty": [{}, []],
+}
 
 _CALLS = (
     _plain("calls/plain", "add", 2, 3),
