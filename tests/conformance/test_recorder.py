@@ -164,6 +164,19 @@ def test_a_change_inside_a_body_is_a_difference() -> None:
     assert len(list(differences(before, after))) == 2
 
 
+def test_one_more_task_in_the_program_is_no_difference() -> None:
+    before = recorded("control/inspect-registered")
+    after = copy.deepcopy(before)
+    (wire,) = [each["wire"] for each in after["messages"] if each["kind"] == "reply"]
+    envelope = json.loads(wire["value"])
+    ((node, names),) = json.loads(base64.b64decode(envelope["body"])).items()
+    body = json.dumps({node: [*names, "one_more"]}).encode()
+    wire["value"] = json.dumps({**envelope, "body": base64.b64encode(body).decode()})
+    assert list(differences(before, after)) == []
+    wire["value"] = json.dumps({**envelope, "body": base64.b64encode(b"[]").decode()})
+    assert len(list(differences(before, after))) == 2
+
+
 def test_another_call_and_missing_records_are_differences() -> None:
     one, other = recorded("calls/plain"), recorded("calls/priority")
     assert list(all_differences([one], [{**one, "call": other["call"]}])) == [

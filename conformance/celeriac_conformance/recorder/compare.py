@@ -42,9 +42,8 @@ def settled(record: Mapping[str, Any]) -> list[str]:
     The order in which workers get to parts of a group is chance, and so is no part of the comparison.
     """
     texts = []
-    for message in record["messages"]:
+    for kind, opened in _parts(record["messages"]):
         names: dict[str, str] = {}
-        opened = _opened(message["wire"])
         text = json.dumps(_without_run(opened), sort_keys=True)
         for pattern in (_UUID, _HEX):
             text = pattern.sub(partial(_renamed, names), text)
@@ -57,8 +56,35 @@ def settled(record: Mapping[str, Any]) -> list[str]:
             (_FILE, "FILE"),
         ):
             text = pattern.sub(word, text)
-        texts.append(f"{message['kind']} {text}")
+        texts.append(f"{kind} {text}")
     return sorted(texts)
+
+
+def _parts(messages: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield kind and opened form of each message; of events the first of each type, for batches are chance."""
+    types: set[str] = set()
+    for message in messages:
+        opened = _opened(message["wire"])
+        if message["kind"] == "reply":
+            opened["body"] = _without_names(opened["body"])
+        if message["kind"] != "event":
+            yield message["kind"], opened
+            continue
+        body = opened["body"]
+        for event in body if isinstance(body, list) else [body]:
+            if event["type"] not in types:
+                types.add(event["type"])
+                yield "event", {**opened, "body": event}
+
+
+def _without_names(body: Any) -> Any:
+    """Leave out lists of texts that nodes answer with: names of the tasks that the program happens to have."""
+    if not isinstance(body, Mapping):
+        return body
+    return {
+        node: "…" if isinstance(found, list) and found and isinstance(found[0], str) else found
+        for node, found in body.items()
+    }
 
 
 def _renamed(names: dict[str, str], found: re.Match[str]) -> str:
