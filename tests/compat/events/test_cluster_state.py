@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pickle
-import time
 from typing import Any
 
 import pytest
 
 from celeriac.events.cluster_state import State, Task, Worker, heartbeat_expires
 
-NOW = time.time()
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop the clock that tells whether a worker is alive."""
+    monkeypatch.setattr("celeriac.events.seen.time.time", lambda: NOW)
 
 
 def event(
