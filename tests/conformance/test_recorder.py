@@ -117,6 +117,16 @@ def test_frames_are_left_out_of_bodies_in_base64() -> None:
         assert b"tasks.py" not in kept
 
 
+def test_records_of_heartbeats_hold_the_one_that_was_asked_for() -> None:
+    paths = sorted(RECORDED.parent.glob("celery-*/*/events-heartbeat.json"))
+    found = [json.loads(path.read_text("utf-8"))["messages"] for path in paths]
+    assert len(found) >= 16
+    for messages in found:
+        (event,) = [json.loads(message_in(message["wire"])[2]) for message in messages]
+        # Those that a worker sends by itself tell how busy it is.
+        assert "active" not in event
+
+
 def test_paths_and_frames_would_be_found() -> None:
     assert PLACE.search(TRACEBACK)
     assert PLACE.search(json.dumps(json.dumps('File "x"')))

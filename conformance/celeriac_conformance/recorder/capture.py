@@ -167,7 +167,7 @@ class _Recorder:
             if kind is None or kind not in scenario.kinds:
                 continue
             wire = wire_form(frame)
-            if kind == "event" and not _is_wanted(wire, seen, scenario.name):
+            if kind == "event" and not _is_wanted(wire, seen):
                 continue
             message: dict[str, Any] = {"kind": kind, "wire": wire}
             if kind == "task":
@@ -178,14 +178,20 @@ class _Recorder:
             yield message
 
 
-def _is_wanted(wire: Mapping[str, Any], seen: set[str], name: str) -> bool:
-    """Keep one event of each type, and heartbeats only where they are asked for: when they come is chance."""
+def _is_wanted(wire: Mapping[str, Any], seen: set[str]) -> bool:
+    """Keep one event of each type, and of heartbeats those that were asked for: when others come is chance."""
     _, _, body = message_in(wire)
     value = json.loads(body)
-    types = {event["type"] for event in (value if isinstance(value, list) else [value])}
-    fresh = not types <= seen and (types != {"worker-heartbeat"} or name == "events/heartbeat")
+    events = value if isinstance(value, list) else [value]
+    types = {event["type"] for event in events if not _is_regular(event)}
+    fresh = not types <= seen
     seen |= types
     return fresh
+
+
+def _is_regular(event: Mapping[str, Any]) -> bool:
+    # The heartbeat that a command asks for says nothing of the worker's load.
+    return event["type"] == "worker-heartbeat" and "active" in event
 
 
 def _run_key(headers: Mapping[str, Any], body: bytes) -> tuple[Any, Any, Any]:
