@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
 from celeriac.cli.main import Context
-from celeriac.cli.remote import (
-    Printer,
-    arguments_of,
-    command_named,
-    list_commands,
-    no_replies,
-    reaching_broker,
-    remote_options,
-)
+from celeriac.cli.remote import Printer, no_replies, reaching_broker, request_words, the_request
 
 __all__ = ["command"]
 
@@ -33,20 +26,15 @@ Examples:
 Exit status: 0, also when a worker refuses; 2 for an unknown command; 69 when nobody answered
 (workers do not answer `shutdown`).""",
 )
-@click.argument("name", metavar="COMMAND", required=False)
-@click.argument("words", metavar="[ARGUMENTS]", nargs=-1)
-@click.option("--list", "only_list", is_flag=True, help="List the commands and exit.")
-@remote_options
+@request_words
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     *,
-    name: str | None,
-    words: tuple[str, ...],
-    only_list: bool,
-    timeout: float | None,
     destination: tuple[str, ...] | None,
     as_json: bool,
+    **typed: Any,
 ) -> int:
     """Send a command to all workers, or to some, and print what each answers.
 
@@ -54,21 +42,16 @@ def command(
     workers and for Celery's, over any broker that can broadcast (RabbitMQ, Redis).
     """
     context: Context = ctx.obj
-    context.app.loader.import_default_modules()
-    if only_list:
-        click.echo(list_commands(ctx, "control"))
+    request = the_request(ctx, "control", **typed)
+    if request is None:
         return 0
-    if name is None:
-        raise click.UsageError("Missing argument 'COMMAND'.", ctx)
-    info = command_named(ctx, "control", name)
-    arguments = arguments_of(ctx, info, words)
     printer = Printer(context)
     with reaching_broker():
         replies = context.app.control.broadcast(
-            info.name,
-            arguments,
+            request.info.name,
+            request.arguments,
             destination=destination,
-            timeout=info.default_timeout if timeout is None else timeout,
+            timeout=request.timeout_s,
             callback=None if as_json else printer.reply,
             reply=True,
         )

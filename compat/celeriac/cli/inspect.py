@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
 from celeriac.cli.main import Context
-from celeriac.cli.remote import (
-    Printer,
-    arguments_of,
-    command_named,
-    list_commands,
-    no_replies,
-    reaching_broker,
-    remote_options,
-)
+from celeriac.cli.remote import Printer, no_replies, reaching_broker, request_words, the_request
 
 __all__ = ["command"]
 
@@ -33,20 +26,15 @@ Examples:
 \b
 Exit status: 0; 2 for an unknown command; 69 when nobody answered.""",
 )
-@click.argument("name", metavar="COMMAND", required=False)
-@click.argument("words", metavar="[ARGUMENTS]", nargs=-1)
-@click.option("--list", "only_list", is_flag=True, help="List the commands and exit.")
-@remote_options
+@request_words
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     *,
-    name: str | None,
-    words: tuple[str, ...],
-    only_list: bool,
-    timeout: float | None,
     destination: tuple[str, ...] | None,
     as_json: bool,
+    **typed: Any,
 ) -> int:
     """Send a question to all workers, or to some, and print what each answers.
 
@@ -54,22 +42,17 @@ def command(
     workers and for Celery's, over any broker that can broadcast (RabbitMQ, Redis).
     """
     context: Context = ctx.obj
-    context.app.loader.import_default_modules()
-    if only_list:
-        click.echo(list_commands(ctx, "inspect"))
+    request = the_request(ctx, "inspect", **typed)
+    if request is None:
         return 0
-    if name is None:
-        raise click.UsageError("Missing argument 'COMMAND'.", ctx)
-    info = command_named(ctx, "inspect", name)
-    arguments = arguments_of(ctx, info, words)
     printer = Printer(context)
     inspector = context.app.control.inspect(
         destination=destination,
-        timeout=info.default_timeout if timeout is None else timeout,
+        timeout=request.timeout_s,
         callback=None if as_json else printer.reply,
     )
     with reaching_broker():
-        replies = inspector._request(info.name, **arguments)
+        replies = inspector._request(request.info.name, **request.arguments)
     if not replies:
         raise no_replies()
     if as_json:

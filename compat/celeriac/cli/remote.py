@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 from kombu.exceptions import OperationalError
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Printer",
+    "Request",
     "arguments_of",
     "command_named",
     "list_commands",
     "no_replies",
     "reaching_broker",
     "remote_options",
+    "request_words",
     "split_names",
+    "the_request",
 ]
 
 UNAVAILABLE = 69
@@ -81,6 +84,59 @@ def remote_options(function: _F) -> _F:
     ):  # fmt: skip
         function = option(function)
     return function
+
+
+def request_words(function: _F) -> _F:
+    """Add the command, its arguments, ``--list``, and `remote_options`."""
+    for parameter in (
+        remote_options,
+        click.option("--list", "only_list", is_flag=True, help="List the commands and exit."),
+        click.argument("words", metavar="[ARGUMENTS]", nargs=-1),
+        click.argument("name", metavar="COMMAND", required=False),
+    ):
+        function = parameter(function)
+    return function
+
+
+class Request(NamedTuple):
+    """What somebody typed, understood."""
+
+    info: CommandInfo
+    arguments: dict[str, object]
+    timeout_s: float
+
+
+def the_request(
+    ctx: click.Context,
+    kind: str,
+    *,
+    name: str | None,
+    words: Sequence[str],
+    only_list: bool,
+    timeout: float | None,
+) -> Request | None:
+    """Make a request of what was typed; None after ``--list``, which is printed here.
+
+    Args:
+        ctx: Of the command.
+        kind: ``inspect`` or ``control``.
+        name: The command.
+        words: Its arguments.
+        only_list: Whether the commands are to be listed.
+        timeout: Seconds, or None for what the command takes by default.
+
+    Raises:
+        click.UsageError: There is no such command, or it does not take such arguments.
+    """
+    ctx.obj.app.loader.import_default_modules()
+    if only_list:
+        click.echo(list_commands(ctx, kind))
+        return None
+    if name is None:
+        raise click.UsageError("Missing argument 'COMMAND'.", ctx)
+    info = command_named(ctx, kind, name)
+    arguments = arguments_of(ctx, info, words)
+    return Request(info, arguments, info.default_timeout if timeout is None else timeout)
 
 
 def list_commands(ctx: click.Context, kind: str) -> str:
